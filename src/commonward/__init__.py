@@ -1,0 +1,1 @@
+"""Medical records shared with no central owner: `ledger` <- `records` <- `workflows` <- `adapters` <- `apps`."""

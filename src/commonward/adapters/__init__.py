@@ -1,0 +1,1 @@
+"""The world: one package for each outside thing, the only importer of its library."""

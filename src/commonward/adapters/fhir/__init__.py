@@ -1,0 +1,1 @@
+"""FHIR R4 bundles from files, checked against the official schema."""

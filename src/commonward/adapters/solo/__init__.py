@@ -1,0 +1,1 @@
+"""The embedded engine: one sequencer, followed and cosigned by the members' nodes."""

@@ -1,0 +1,1 @@
+"""Bytes at rest: the vault, the ledger's state, the log's tiles, the blocks."""

@@ -1,0 +1,1 @@
+"""What every node must compute alike: pure functions over bytes."""
