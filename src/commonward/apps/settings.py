@@ -1,0 +1,128 @@
+"""What a member may set for its own node. Read once, frozen, passed by name; this module alone reads the environment.
+
+A setting that could change an outcome on the ledger is no setting: it stands in genesis.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+FILE = "node.toml"
+
+
+class BadSettings(ValueError):
+    """A settings file that cannot be used; the text says which entry, what was expected and what was found."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Address:
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str, where: str) -> Address:
+        host, _, port = text.rpartition(":")
+        if not host or not port.isdigit() or not 0 < int(port) < 65536:
+            raise BadSettings(f"{where}: expected HOST:PORT, got {text!r}")
+        return cls(host=host, port=int(port))
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One node's settings. Paths are relative to the data directory. Times in milliseconds unless named otherwise."""
+
+    data: Path  # the member's data directory, 0700
+    member: str  # who this node is; no default: a node must know
+    listen: Address  # members' nodes call here, mutual TLS
+    signing: Address  # patients' pages call here, TLS
+    sequencer: Address  # where the embedded engine's sequencer listens
+    peers: Mapping[str, Address]  # every other member's `listen`
+    passphrase_file: Path  # opens the keys at rest; a file, never an argument
+    grace_ms: int = 4 * 3600 * 1000  # care goes on under a consent proven live this long ago
+    answer_grid_ms: int = 20  # answers leave on this grid, so that their time tells nothing
+    copies_expire_days: int = 30  # received copies nobody relied on are destroyed after this
+    time_zone: str = "+08:00"  # of HL7 v2 time stamps that carry none
+    log_level: str = "info"
+
+    @property
+    def ledger_directory(self) -> Path:
+        return self.data / "ledger"
+
+    @property
+    def vault_file(self) -> Path:
+        return self.data / "vault.sqlite"
+
+    @property
+    def socket(self) -> Path:
+        """The control socket of this member's own programs, 0600."""
+        return self.data / "node.sock"
+
+    def passphrase(self) -> bytes:
+        """The words that open this member's keys. Raises BadSettings where the file is missing or open to others."""
+        try:
+            mode = self.passphrase_file.stat().st_mode
+            text = self.passphrase_file.read_bytes().strip()
+        except OSError as cause:
+            raise BadSettings(f"passphrase_file: cannot read {self.passphrase_file}: {cause.strerror}") from cause
+        if mode & 0o077:
+            raise BadSettings(f"passphrase_file: {self.passphrase_file} is open to others; run chmod 600 on it")
+        if len(text) < 12:
+            raise BadSettings(f"passphrase_file: expected at least 12 characters in {self.passphrase_file}")
+        return text
+
+
+def load(data: Path, environ: Mapping[str, str] | None = None) -> Settings:
+    """The settings in `data`/node.toml; `COMMONWARD_<NAME>` in the environment goes before the file's entry.
+
+    Raises BadSettings naming the entry.
+    """
+    environ = os.environ if environ is None else environ
+    path = data / FILE
+    try:
+        found: dict[str, object] = tomllib.loads(path.read_text())
+    except FileNotFoundError as cause:
+        raise BadSettings(
+            f"no {FILE} in {data}; is this a member's data directory? `commonward init` makes one"
+        ) from cause
+    except tomllib.TOMLDecodeError as cause:
+        raise BadSettings(f"{path}: {cause}") from cause
+    known = {field.name for field in fields(Settings)} - {"data"}
+    unknown = sorted(set(found) - known)
+    if unknown:
+        raise BadSettings(f"{path}: unknown entry {unknown[0]!r}; known are {', '.join(sorted(known))}")
+    for name in known - {"peers"}:
+        override = environ.get(f"COMMONWARD_{name.upper()}")
+        if override is not None:
+            found[name] = override
+    values: dict[str, object] = {"data": data}
+    for name in sorted(known):
+        if name in found:
+            values[name] = _parsed(name, found[name], path, data)
+    missing = sorted({"member", "listen", "signing", "sequencer", "peers", "passphrase_file"} - set(values))
+    if missing:
+        raise BadSettings(f"{path}: {missing[0]!r} is missing")
+    return Settings(**values)  # type: ignore[arg-type]  # each value was parsed to its field's type above
+
+
+def _parsed(name: str, value: object, path: Path, data: Path) -> object:
+    where = f"{path}: {name}"
+    if name == "peers":
+        if not isinstance(value, dict):
+            raise BadSettings(f"{where}: expected a table of member = 'HOST:PORT', got {value!r}")
+        return {member: Address.parse(str(text), f"{where}.{member}") for member, text in sorted(value.items())}
+    if name in ("listen", "signing", "sequencer"):
+        return Address.parse(str(value), where)
+    if name == "passphrase_file":
+        return data / str(value)
+    if name in ("grace_ms", "answer_grid_ms", "copies_expire_days"):
+        if isinstance(value, bool) or not str(value).isdigit():
+            raise BadSettings(f"{where}: expected a whole number, got {value!r}")
+        return int(str(value))
+    return str(value)

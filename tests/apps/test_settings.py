@@ -1,0 +1,58 @@
+"""A node's settings are read once, and what is wrong is named."""
+
+from pathlib import Path
+
+import pytest
+
+from commonward.apps.settings import Address, BadSettings, load
+
+GOOD = """
+member = "north"
+listen = "127.0.0.1:7001"
+signing = "127.0.0.1:7002"
+sequencer = "127.0.0.1:7000"
+passphrase_file = "passphrase"
+[peers]
+south = "127.0.0.1:7003"
+"""
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    (tmp_path / "node.toml").write_text(text)
+    return tmp_path
+
+
+def test_the_environment_goes_before_the_file(tmp_path: Path) -> None:
+    settings = load(written(tmp_path, GOOD), {"COMMONWARD_GRACE_MS": "1000"})
+    assert settings.grace_ms == 1000
+    assert settings.peers == {"south": Address(host="127.0.0.1", port=7003)}
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (("member", "memmber"), "unknown entry 'memmber'"),
+        (('"127.0.0.1:7001"', '"127.0.0.1"'), "listen: expected HOST:PORT"),
+        (('"127.0.0.1:7003"', '"south:0"'), "peers.south"),
+        (('member = "north"', ""), "'member' is missing"),
+        (("[peers]", "[peers"), "node.toml"),
+    ],
+)
+def test_a_bad_entry_is_named(tmp_path: Path, change: tuple[str, str], named: str) -> None:
+    with pytest.raises(BadSettings, match=named.replace("[", r"\[")):
+        load(written(tmp_path, GOOD.replace(*change)), {})
+
+
+def test_a_passphrase_that_others_can_read_is_refused(tmp_path: Path) -> None:
+    settings = load(written(tmp_path, GOOD), {})
+    (tmp_path / "passphrase").write_text("correct horse battery")
+    (tmp_path / "passphrase").chmod(0o644)
+    with pytest.raises(BadSettings, match="open to others"):
+        settings.passphrase()
+    (tmp_path / "passphrase").chmod(0o600)
+    assert settings.passphrase() == b"correct horse battery"
+
+
+def test_a_directory_without_settings_says_what_makes_one(tmp_path: Path) -> None:
+    with pytest.raises(BadSettings, match="commonward init"):
+        load(tmp_path, {})
