@@ -1,0 +1,378 @@
+"""One member's vault on SQLite: sealed records, batches, marks, drawers, the member's log (`workflows.ports.Vault`).
+
+Promises: a call that returned survives a power cut; one that raised left nothing; several processes may hold the same
+vault (writers queue). Trusts nobody with content: every byte that means something arrives sealed. Erasing overwrites
+the page and empties the write-ahead log, but a disk may keep old blocks, so what erases a record for good is the
+destruction of its wrapped key, here and in backups.
+
+Statements go through SQLAlchemy Core so that PostgreSQL can take over when a hospital outgrows one file.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from sqlalchemy import ColumnElement, Row, Select, Table, delete, func, insert, select, update
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+from commonward.ledger.ids import BlockTime, Digest, Handle, Tag
+from commonward.workflows.ports import BatchRow, LogRow, MarkRow, MarkState, RecordHead, RecordRow
+
+from .engine import LONE_READS, open_engine, translate
+from .errors import StoreClosed, StoreCorrupt
+from .tables import SCHEMA, batches, contents, log, marks, metadata, papers, records
+
+__all__ = ["SqlVault"]
+
+CHUNK = 500
+"""Values in one `IN (...)`: well under SQLite's limit of 32,766, and few distinct statements to compile."""
+
+T = TypeVar("T")
+
+
+def _chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(values), CHUNK):
+        yield values[start : start + CHUNK]
+
+
+class SqlVault:
+    """A vault in one file. Not for use from several threads at once."""
+
+    def __init__(self, path: Path, *, cache_mib: int = 32) -> None:
+        """Open or create the vault at `path` (0600, in a directory of 0700).
+
+        Raises:
+            StoreCorrupt: not a vault, or one that another version of this program made.
+            VaultFull: no room to create it.
+        """
+        self.path = path
+        self._inside = False
+        self._erased = False
+        self._closed = False
+        with self._translated():
+            self._engine = open_engine(path, cache_mib=cache_mib)
+            self._writer = self._engine.connect()
+            self._reader = self._engine.connect().execution_options(**{LONE_READS: True})
+        self._create()
+
+    def _create(self) -> None:
+        with self.transaction():
+            found = self._writer.exec_driver_sql("pragma user_version").scalar_one()
+            if found == 0:
+                metadata.create_all(self._writer)
+                self._writer.exec_driver_sql(f"pragma user_version = {SCHEMA}")
+            elif found != SCHEMA:
+                raise StoreCorrupt(self.path, f"expected a vault of schema {SCHEMA}, got {found}; use its own program")
+
+    # --- transactions
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        if self._closed:
+            raise StoreClosed(self.path, "the vault is closed")
+        try:
+            yield
+        except (SQLAlchemyError, OSError) as cause:
+            raise translate(cause, self.path) from cause
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All calls inside happen together or not at all. Does not nest."""
+        if self._inside:
+            raise RuntimeError("a vault transaction does not nest")
+        erased = self._erased
+        try:
+            with self._translated(), self._writer.begin():
+                self._inside = True
+                try:
+                    yield
+                finally:
+                    self._inside = False
+        except BaseException:
+            self._erased = erased
+            raise
+        if self._erased:
+            self._empty_log()
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        if self._inside:
+            with self._translated():
+                yield self._writer
+        else:
+            with self.transaction():
+                yield self._writer
+
+    def _empty_log(self) -> None:
+        """Copy the write-ahead log into the file and cut it to nothing: it still holds what was erased.
+
+        A reader in another process can prevent it; it is then tried again after the next transaction.
+        """
+        with self._translated():
+            busy = self._reader.exec_driver_sql("pragma wal_checkpoint(truncate)").one()[0]
+        self._erased = bool(busy)
+
+    def _all(self, query: "Select[*tuple[Any, ...]]") -> Sequence["Row[*tuple[Any, ...]]"]:
+        with self._translated():
+            return (self._writer if self._inside else self._reader).execute(query).all()
+
+    def _one(self, query: "Select[*tuple[Any, ...]]") -> "Row[*tuple[Any, ...]] | None":
+        with self._translated():
+            return (self._writer if self._inside else self._reader).execute(query).first()
+
+    def _insert_many(self, table: Table, rows: Sequence[tuple[object, ...]]) -> None:
+        """Rows as tuples in the order of the table's columns, straight to the driver: a third of the time."""
+        if not rows:
+            return
+        statement = insert(table).compile(dialect=self._engine.dialect, column_keys=[c.name for c in table.columns])
+        if statement.positional:
+            self._writer.exec_driver_sql(str(statement), list(rows))
+        else:
+            names = [column.name for column in table.columns]
+            self._writer.execute(insert(table), [dict(zip(names, row, strict=True)) for row in rows])
+
+    def close(self) -> None:
+        """Close the file. Closing twice is harmless."""
+        if not self._closed:
+            with self._translated():
+                self._reader.close()
+                self._writer.close()
+                self._engine.dispose()
+            self._closed = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    # --- records
+
+    def add_records(self, rows: Sequence[RecordRow]) -> frozenset[bytes]:
+        """Adds rows whose id is not there yet; returns the ids that were new."""
+        with self._writing():
+            first_of: dict[bytes, RecordRow] = {}
+            for row in rows:
+                first_of.setdefault(row.id, row)  # of two rows with one id, the first counts
+            for chunk in _chunks(list(first_of)):
+                for (held,) in self._all(select(records.c.id).where(records.c.id.in_(chunk))):
+                    del first_of[held]
+            start = self.last_number() + 1
+            self._insert_many(
+                records,
+                [
+                    (number, row.id, row.patient, row.match, row.version, row.fingerprint)
+                    for number, row in enumerate(first_of.values(), start)
+                ],
+            )
+            self._insert_many(
+                contents, [(n, row.wrapped, row.sealed) for n, row in enumerate(first_of.values(), start)]
+            )
+        return frozenset(first_of)
+
+    def records(self, ids: Sequence[bytes]) -> Mapping[bytes, tuple[int, RecordRow]]:
+        found = {}
+        for chunk in _chunks(ids):
+            for row in self._all(WHOLE.where(records.c.id.in_(chunk))):
+                number, record = _record(row)
+                found[record.id] = (number, record)
+        return {i: found[i] for i in ids if i in found}
+
+    def heads(self, matches: Sequence[bytes]) -> Mapping[bytes, RecordHead]:
+        newest: dict[bytes, RecordHead] = {}
+        for chunk in _chunks(matches):
+            query = select(records.c.match, records.c.id, records.c.version).where(records.c.match.in_(chunk))
+            for match, record, version in self._all(query.order_by(records.c.number)):
+                if match not in newest or version > newest[match].version:
+                    newest[match] = RecordHead(record, version)
+        return newest
+
+    def versions(self, match: bytes) -> Sequence[tuple[int, RecordRow]]:
+        return [_record(row) for row in self._all(WHOLE.where(records.c.match == match).order_by(records.c.number))]
+
+    def current_records(self, patients: Sequence[bytes]) -> Sequence[tuple[int, RecordRow]]:
+        c = records.c
+        newest: dict[bytes, tuple[int, int]] = {}  # match -> (version, number)
+        for chunk in _chunks(patients):
+            query = select(c.match, c.version, c.number).where(c.patient.in_(chunk), c.version >= 1)
+            for match, version, number in self._all(query.order_by(c.number)):
+                if match not in newest or version > newest[match][0]:
+                    newest[match] = (version, number)
+        numbers = sorted(number for _, number in newest.values())
+        found: list[tuple[int, RecordRow]] = []
+        for some in _chunks(numbers):
+            found += [_record(row) for row in self._all(WHOLE.where(c.number.in_(some)).order_by(c.number))]
+        return found
+
+    def last_number(self) -> int:
+        row = self._one(select(func.max(records.c.number)))
+        return (row[0] if row else None) or 0
+
+    def fingerprints(self, first: int, last: int) -> Sequence[bytes]:
+        query = select(records.c.fingerprint).where(records.c.number.between(first, last)).order_by(records.c.number)
+        return [row[0] for row in self._all(query)]
+
+    def destroy_records(self, ids: Sequence[bytes]) -> None:
+        """Overwrites sealed bytes and wrapped keys, in the file and in its write-ahead log."""
+        with self._writing() as connection:
+            for chunk in _chunks(ids):
+                numbers = select(records.c.number).where(records.c.id.in_(chunk))
+                connection.execute(
+                    update(contents).where(contents.c.number.in_(numbers)).values(wrapped=b"", sealed=b"")
+                )
+            self._erased = True
+
+    # --- batches
+
+    def plan_batch(self, batch: BatchRow) -> None:
+        """Raises KeyError when the tick is planned already."""
+        values = (batch.tick, batch.first, batch.last, batch.seed, batch.root, batch.index)
+        with self._writing():
+            try:
+                self._insert_many(batches, [values])
+            except IntegrityError as cause:
+                raise KeyError(f"tick {batch.tick} is planned already") from cause
+
+    def anchored_batch(self, tick: int, index: int) -> None:
+        with self._writing() as connection:
+            done = connection.execute(update(batches).where(batches.c.tick == tick).values(log_index=index))
+            if done.rowcount != 1:
+                raise KeyError(f"no batch is planned for tick {tick}")
+
+    def last_batch(self) -> BatchRow | None:
+        row = self._one(select(batches).order_by(batches.c.tick.desc()).limit(1))
+        return BatchRow(*row) if row else None
+
+    def batch_of(self, number: int) -> BatchRow | None:
+        # Batches lie side by side, and of those that start at one number only the last holds any: the first met
+        # going down from `number` is the one.
+        c = batches.c
+        query = select(batches).where(c.first <= number, c.last >= number).order_by(c.first.desc(), c.tick.desc())
+        row = self._one(query.limit(1))
+        return BatchRow(*row) if row else None
+
+    def unanchored_batches(self) -> Sequence[BatchRow]:
+        return [BatchRow(*row) for row in self._all(select(batches).where(batches.c.log_index < 0).order_by("tick"))]
+
+    def forget_batches(self, before_tick: int) -> int:
+        c = batches.c
+        with self._writing() as connection:
+            done = connection.execute(delete(batches).where(c.tick < before_tick, c.log_index >= 0, c.last < c.first))
+            return done.rowcount
+
+    # --- marks
+
+    def reserve_mark(self, row: MarkRow) -> None:
+        with self._writing():
+            try:
+                self._insert_many(marks, [_mark_values(row)])
+            except IntegrityError as cause:
+                raise KeyError(f"number {row.n}, its tag or its request is taken for this handle") from cause
+
+    def change_mark(self, row: MarkRow) -> None:
+        with self._writing() as connection:
+            done = connection.execute(
+                update(marks)
+                .where(marks.c.handle == row.handle, marks.c.n == row.n)
+                .values(state=int(row.state), sealed=row.sealed, delivery=row.delivery)
+            )
+            if done.rowcount != 1:
+                raise KeyError(f"no mark {row.n} for this handle")
+
+    def last_mark(self, handle: Handle) -> MarkRow | None:
+        return _mark(self._one(select(marks).where(marks.c.handle == handle).order_by(marks.c.n.desc()).limit(1)))
+
+    def mark_for(self, request: Digest) -> MarkRow | None:
+        return _mark(self._one(select(marks).where(marks.c.request == request)))
+
+    def mark_by_tag(self, tag: Tag) -> MarkRow | None:
+        return _mark(self._one(select(marks).where(marks.c.tag == tag)))
+
+    def marks(self, handle: Handle, first: int = 0, limit: int = 1000) -> Sequence[MarkRow]:
+        query = select(marks).where(marks.c.handle == handle, marks.c.n >= first).order_by(marks.c.n).limit(limit)
+        return [_as_mark(row) for row in self._all(query)]
+
+    def marks_in(self, state: MarkState, limit: int = 1000) -> Sequence[MarkRow]:
+        query = select(marks).where(marks.c.state == int(state)).order_by(marks.c.handle, marks.c.n).limit(limit)
+        return [_as_mark(row) for row in self._all(query)]
+
+    # --- drawers
+
+    def put(self, drawer: str, key: bytes, sealed: bytes, under: bytes = b"") -> None:
+        with self._writing() as connection:
+            here = (papers.c.drawer == drawer, papers.c.key == key)
+            if not connection.execute(update(papers).where(*here).values(grouped=under, sealed=sealed)).rowcount:
+                self._insert_many(papers, [(drawer, key, under, sealed)])
+
+    def get(self, drawer: str, key: bytes) -> bytes | None:
+        row = self._one(select(papers.c.sealed).where(papers.c.drawer == drawer, papers.c.key == key))
+        return row[0] if row else None
+
+    def remove(self, drawer: str, key: bytes) -> None:
+        """Overwrites it, in the file and in its write-ahead log."""
+        with self._writing() as connection:
+            if connection.execute(delete(papers).where(papers.c.drawer == drawer, papers.c.key == key)).rowcount:
+                self._erased = True
+
+    def under(self, drawer: str, group: bytes, after: bytes = b"", limit: int = 1000) -> Sequence[tuple[bytes, bytes]]:
+        return self._papers(drawer, after, limit, papers.c.grouped == group)
+
+    def every(self, drawer: str, after: bytes = b"", limit: int = 1000) -> Sequence[tuple[bytes, bytes]]:
+        return self._papers(drawer, after, limit)
+
+    def _papers(
+        self, drawer: str, after: bytes, limit: int, *where: "ColumnElement[bool]"
+    ) -> Sequence[tuple[bytes, bytes]]:
+        c = papers.c
+        query = select(c.key, c.sealed).where(c.drawer == drawer, c.key > after, *where).order_by(c.key).limit(limit)
+        return [(key, sealed) for key, sealed in self._all(query)]
+
+    def count(self, drawer: str) -> int:
+        row = self._one(select(func.count()).select_from(papers).where(papers.c.drawer == drawer))
+        return int(row[0]) if row else 0
+
+    # --- the member's log
+
+    def append_log(self, row: LogRow) -> None:
+        with self._writing():
+            last = self._one(select(func.max(log.c.number)))
+            expected = ((last[0] if last else None) or 0) + 1
+            if row.number != expected:
+                raise KeyError(f"expected entry {expected} of the member's log, got {row.number}")
+            self._insert_many(log, [(row.number, row.at, row.hash, row.sealed)])
+
+    def last_log(self) -> LogRow | None:
+        row = self._one(select(log).order_by(log.c.number.desc()).limit(1))
+        return _log_row(row) if row else None
+
+    def log_rows(self, first: int, limit: int) -> Sequence[LogRow]:
+        query = select(log).where(log.c.number >= first).order_by(log.c.number).limit(limit)
+        return [_log_row(row) for row in self._all(query)]
+
+
+WHOLE = select(records, contents.c.sealed, contents.c.wrapped).join(contents, contents.c.number == records.c.number)
+
+
+def _record(row: "Row[*tuple[Any, ...]]") -> tuple[int, RecordRow]:
+    return row[0], RecordRow(*row[1:])
+
+
+def _mark_values(row: MarkRow) -> tuple[object, ...]:
+    return row.handle, row.n, row.tag, row.request, int(row.state), row.sealed, row.delivery
+
+
+def _as_mark(row: "Row[*tuple[Any, ...]]") -> MarkRow:
+    handle, n, tag, request, state, sealed, delivery = row
+    return MarkRow(Handle(handle), n, Tag(tag), Digest(request), MarkState(state), sealed, delivery)
+
+
+def _mark(row: "Row[*tuple[Any, ...]] | None") -> MarkRow | None:
+    return None if row is None else _as_mark(row)
+
+
+def _log_row(row: "Row[*tuple[Any, ...]]") -> LogRow:
+    number, at, digest, sealed = row
+    return LogRow(number, BlockTime(at), digest, sealed)
