@@ -27,6 +27,7 @@ _LENGTH_BYTES: Final = 4
 _VERSION: Final = b"\x01"
 _RECORD_AAD: Final = b"commonward sealed record v1\0"
 _WRAP_AAD: Final = b"commonward wrapped key v1\0"
+_PAPER_AAD: Final = b"commonward sealed paper v1\0"
 _HPKE_INFO: Final = "commonward sealed to v1"
 _SUITE: Final = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 
@@ -51,6 +52,9 @@ def size_class(length: int, floor: int = 0) -> int:
     clear = exponent - exponent.bit_length()
     mask = (1 << clear) - 1 if clear > 0 else 0
     return (length + mask) & ~mask
+
+
+padme = size_class
 
 
 def pad(data: bytes, floor: int = 0) -> bytes:
@@ -112,6 +116,19 @@ def wrap_key(key: bytes, member_key: bytes, nonce: bytes, aad: bytes) -> bytes:
 def unwrap_key(wrapped: bytes, member_key: bytes, aad: bytes) -> bytes:
     """The record's key. Raises EnvelopeError."""
     return _open(wrapped, member_key, _WRAP_AAD + aad)
+
+
+def seal_bytes(key: bytes, nonce: bytes, plain: bytes, aad: bytes) -> bytes:
+    """AES-256-GCM for papers at rest that are no records (links, copies, logs): nonce (12), ciphertext, tag (16).
+
+    The nonce must be fresh for the key; 12 random bytes do for 2^32 seals. Lengths are not hidden: `pad` first.
+    """
+    return _seal(plain, key, nonce, _PAPER_AAD + aad)[1:]
+
+
+def open_bytes(key: bytes, sealed: bytes, aad: bytes) -> bytes:
+    """Open what `seal_bytes` sealed. Raises EnvelopeError."""
+    return _open(_VERSION + sealed, key, _PAPER_AAD + aad)
 
 
 def seal_to(public: bytes, info: bytes, plaintext: bytes, aad: bytes = b"") -> bytes:
