@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 from commonward.ledger.ids import (
     Algorithm,
@@ -28,6 +28,7 @@ from commonward.ledger.ids import (
     Purpose,
     Tag,
 )
+from commonward.records.stored import Parsed
 
 
 class WorldError(Exception):
@@ -216,7 +217,7 @@ class Keys(Protocol):
     def storage(self) -> StorageKeys: ...
 
     def open_sealed(self, info: bytes, sealed: bytes, aad: bytes = b"") -> bytes:
-        """Opens what `records.envelope.seal_to` sealed to this member's HPKE key. Raises ValueError."""
+        """Opens what `records.envelope.seal_to` sealed to this member's HPKE key. Raises EnvelopeError."""
         ...
 
 
@@ -264,7 +265,7 @@ class PatientSigner(Protocol):
         ...
 
     def open_sealed(self, info: bytes, sealed: bytes, aad: bytes = b"") -> bytes:
-        """Opens what was sealed to `sealing_public`. Raises ValueError."""
+        """Opens what was sealed to `sealing_public`. Raises EnvelopeError."""
         ...
 
 
@@ -507,7 +508,57 @@ class Vault(RecordVault, BatchVault, MarkVault, Cabinet, LogVault, Protocol):
 # --- ingest ----------------------------------------------------------------------------------------
 
 
-class Validator(Protocol):
-    """Says what is wrong with a record's tree, in the words of its standard; empty when nothing is."""
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One thing from an existing system, as it came: one FHIR resource, one HL7 v2 message.
 
-    def problems(self, tree: object) -> Sequence[str]: ...
+    `system` names the source; `kind` its form (`fhir-r4`, `hl7v2`, ...), by which a translator is chosen. `where`
+    says where it was found, for people: file, pointer or line. Pickles, as it goes to worker processes.
+    """
+
+    system: str
+    kind: str
+    where: str
+    raw: bytes
+    trouble: str = ""  # not empty: an adapter could not even cut it out, and this says why
+
+
+@dataclass(frozen=True, slots=True)
+class Translated:
+    """One record that a translator made of a message.
+
+    `match` is what all versions of the same thing share (for HL7 v2: filler order, code, sub-id); empty means
+    resource type and id. `patient` is the source's own patient id; empty means what the resource refers to.
+    """
+
+    parsed: Parsed
+    match: tuple[str, ...] = ()
+    patient: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """What became of one message: its own id (a control id, not trusted to be unique) and its records, if any."""
+
+    source_id: str
+    records: tuple[Translated, ...]
+
+
+class Unreadable(ValueError):
+    """A message that its translator cannot read; the sentence says where in it and why."""
+
+
+class Translator(Protocol):
+    """Turns one form of message into FHIR R4 records. Pure; runs in worker processes, so it must pickle."""
+
+    def translate(self, raw: bytes) -> Translation:
+        """Raises Unreadable. A message that maps to nothing gives no records and is anchored raw."""
+        ...
+
+
+class Validator(Protocol):
+    """Says what is wrong with a FHIR R4 resource, in words for people; empty when nothing is."""
+
+    def errors(self, resource: Mapping[str, Any]) -> Sequence[object]:
+        """`resource` holds plain JSON values (as `orjson.loads` gives). Each problem's `str` is its sentence."""
+        ...
