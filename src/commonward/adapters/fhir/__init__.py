@@ -1,1 +1,17 @@
-"""FHIR R4 bundles from files, checked against the official schema."""
+"""FHIR R4 from files: read as bytes, checked by the official schema, references listed and never rewritten."""
+
+from commonward.adapters.fhir.bundles import BadEntry, Entry, links, read_bundle
+from commonward.adapters.fhir.references import Dangling, ReferenceCheck, references
+from commonward.adapters.fhir.validate import Problem, Validator
+
+__all__ = [
+    "BadEntry",
+    "Dangling",
+    "Entry",
+    "Problem",
+    "ReferenceCheck",
+    "Validator",
+    "links",
+    "read_bundle",
+    "references",
+]
