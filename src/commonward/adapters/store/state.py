@@ -7,7 +7,7 @@ lost its state replays the block log, or takes a snapshot).
 RocksDB by measurement against SQLite (docs/decisions/0003-state-store.md, `python -m bench stores`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -35,12 +35,15 @@ MIB = 1 << 20
 class RocksStore:
     """RocksDB in a directory of its own. Implements `ledger.state.Store` and the authenticated map's store."""
 
-    def __init__(self, path: Path, *, cache_bytes: int = 32 * MIB, sync: bool = True) -> None:
+    def __init__(
+        self, path: Path, *, cache_bytes: int = 32 * MIB, sync: bool = True, first: Callable[[], None] | None = None
+    ) -> None:
         """Open, or create, the store in `path` (0700).
 
         Args:
             cache_bytes: memory for blocks read, indexes and filters together; half as much again goes to writes.
             sync: False only for loading a state that can be loaded again (snapshot, benchmark).
+            first: called before each write: makes durable what the write will refer to (the log's tiles).
 
         Raises:
             StoreLocked: another process, or another store in this one, holds the directory.
@@ -51,6 +54,7 @@ class RocksStore:
         self._cache_bytes = cache_bytes
         self._write_options = WriteOptions()
         self._write_options.sync = sync
+        self._first = first
         self._failed = False
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.chmod(0o700)
@@ -102,6 +106,8 @@ class RocksStore:
                 batch.delete(key)
             else:
                 batch.put(key, value)
+        if self._first is not None:
+            self._first()
         try:
             if self._failed:
                 self._reopen()
