@@ -215,6 +215,8 @@ EFFECTIVE_FIELDS: Final[dict[str, tuple[str, ...]]] = {
     "SupplyDelivery": ("occurrenceDateTime", "occurrencePeriod"),
     "Task": ("executionPeriod", "authoredOn"),
 }
+# Elements that say what a record is about: when they hold text alone, that must show (a concept without codings).
+_ABOUT: Final = frozenset({"code", "reasonCode", "conclusionCode", "vaccineCode", "productOrService"})
 _ABATEMENT: Final = {"Condition": ("abatementDateTime", "abatementPeriod")}
 
 
@@ -313,7 +315,7 @@ def _collect(tree: dict[str, Any]) -> tuple[tuple[Concept, ...], tuple[Coding, .
             codings = (_coding(here),)  # a bare Coding; with a value it would be a Quantity and its unit
         else:
             codings = None
-            if field == "code" or field.endswith("CodeableConcept"):
+            if field in _ABOUT or field.endswith("CodeableConcept"):
                 codings = ()  # text alone where a code should say what the record is about
         if codings is not None:
             if field == "security" or field == "securityLabel":
