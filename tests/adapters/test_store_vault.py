@@ -1,7 +1,10 @@
 """One suite over every vault: the one in memory, and the one on disk."""
 
+import multiprocessing
 import os
 import random
+import resource
+import signal
 import sqlite3
 import stat
 from collections.abc import Iterator
@@ -13,7 +16,7 @@ from commonward.adapters.store.errors import StoreClosed, StoreCorrupt
 from commonward.adapters.store.vault import SqlVault
 from commonward.ledger.ids import BlockTime, Digest, Handle, Tag
 from commonward.workflows.memory import MemoryVault
-from commonward.workflows.ports import BatchRow, LogRow, MarkRow, MarkState, RecordRow, Vault
+from commonward.workflows.ports import BatchRow, LogRow, MarkRow, MarkState, RecordRow, Vault, VaultFull
 
 
 def octets(name: str, length: int = 16) -> bytes:
@@ -292,6 +295,36 @@ def test_a_vault_of_a_later_version_is_refused(path: Path) -> None:
     raw.close()
     with pytest.raises(StoreCorrupt, match="expected a vault of schema 1, got 99"):
         SqlVault(path)
+
+
+def _fill_until_full(path: Path) -> tuple[int, str, int]:
+    """(records acknowledged, what the refusal said, records found once there was room for one more)."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    vault, done, said = SqlVault(path), 0, ""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
+    try:
+        while done < 10_000:
+            with vault.transaction():
+                vault.add_records([record(f"{done + index}") for index in range(10)])
+                vault.put("done", done.to_bytes(4, "big"), b"")
+            done += 10
+    except VaultFull as refused:
+        said = str(refused)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert vault.last_number() == done == 10 * vault.count("done")
+    vault.add_records([record("more")])
+    vault.close()
+    with SqlVault(path) as reopened:
+        return done, said, reopened.last_number()
+
+
+def test_a_full_disk_undoes_the_transaction_says_so_and_goes_on_when_there_is_room(path: Path) -> None:
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        done, said, found = pool.apply(_fill_until_full, (path,))
+    assert 0 < done < 10_000
+    assert "make room" in said and str(path) in said
+    assert found == done + 1
 
 
 def test_a_closed_vault_says_so(path: Path) -> None:

@@ -57,6 +57,7 @@ class SqlVault:
             self._writer = self._engine.connect()
             self._reader = self._engine.connect().execution_options(**{LONE_READS: True})
         self._create()
+        self._empty_log()  # a process killed right after an erasure left it full
 
     def _create(self) -> None:
         with self.transaction():
