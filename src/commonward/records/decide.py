@@ -174,20 +174,22 @@ class Decider:
     __slots__ = ("_assurance", "_denies", "_entry", "_law", "_memo", "_permits", "_timed")
 
     def __init__(
-        self, entry: Entry | None, law: str, permits: list[_Held], denies: list[_Held], assurance: dict[str, int]
+        self, entry: Entry | None, permits: list[_Held], denies: list[_Held], assurance: dict[str, int]
     ) -> None:
         self._entry = entry
-        self._law = law
+        self._law = "" if entry is None else entry.law
         self._permits = permits
         self._denies = denies
         self._assurance = assurance
-        # Without a rule on periods, a history has few different facts: remember what was decided for each.
-        self._timed = any(_has_period(rule.data) for rule in (*permits, *denies))
+        self._timed: bool | None = None
         self._memo: dict[Facts, Decision] = {}
 
     def decide(self, facts: Facts) -> Decision:
         """Whether this record may go."""
-        key = facts if self._timed else facts._replace(resource_type="", period=None)
+        if self._timed is None:
+            # Without a rule on periods, a history has few different facts: remember what was decided for each.
+            self._timed = any(_has_period(rule.data) for rule in (*self._permits, *self._denies))
+        key = facts if self._timed else Facts("", facts[1], facts[2], facts[3], facts[4], None)
         known = self._memo.get(key)
         if known is None:
             known = self._decide(facts)
@@ -238,20 +240,24 @@ def compile_rules(ask: Ask, givens: Iterable[Given], jurisdiction: JurisdictionT
     entry = jurisdiction.entry_for(ask.ground, ask.purpose, ask.requester_kind, ask.role)
     permits: list[_Held] = []
     denies: list[_Held] = []
-    for given in givens:
-        lapsed = given.ends is not None and ask.at >= given.ends
-        for rule in given.rules:
-            if (rule.expires is not None and ask.at >= rule.expires) or not _fits(rule.scope, ask):
+    at = ask.at
+    for consent, rules, assurance, ends in givens:
+        lapsed = ends is not None and at >= ends
+        for rule in rules:
+            scope = rule.scope
+            if (rule.expires is not None and at >= rule.expires) or not _fits(scope, ask):
                 continue
             permit = rule.effect is Effect.PERMIT
             if permit and lapsed:
                 continue
-            data = _compiled(rule.scope, rule.exceptions, ask)
-            if data is not None:
-                held = _Held(data, (given.consent, rule.number), given.assurance)
-                (permits if permit else denies).append(held)
-    law = "" if entry is None else f"{jurisdiction.name} {jurisdiction.version}/{entry.law}"
-    return Decider(entry, law, permits, denies, jurisdiction.assurance)
+            if rule.exceptions:
+                data = _compiled(scope, rule.exceptions, ask)
+                if data is None:
+                    continue
+            else:
+                data = _Data(scope.classes, scope.labels, scope.period, ())
+            (permits if permit else denies).append(_Held(data, (consent, rule.number), assurance))
+    return Decider(entry, permits, denies, jurisdiction.assurance)
 
 
 class Answer(IntEnum):

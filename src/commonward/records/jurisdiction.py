@@ -5,7 +5,7 @@ again. It is thin: for each entry a basis, purposes, kinds and roles of askers, 
 despite the patient's denies. Which law that follows from is text for people, given with each decision.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cache
 from importlib.resources import files
@@ -17,6 +17,7 @@ from commonward.ledger.encoding import Digest, digest
 from commonward.ledger.ids import MemberKind
 from commonward.records.stored import Stored, parse
 
+_MEMO: Final = 4096
 TABLE_LABEL: Final = "commonward jurisdiction table v1"
 
 
@@ -56,7 +57,7 @@ class Entry:
     """One line of the table.
 
     Attributes:
-        law: its name within the table; a decision gives it as `table/law`.
+        law: its name, as `table version/name`: what a decision cites.
         basis: the ground it makes lawful.
         purposes: HL7 v3 PurposeOfUse codes.
         kinds: MemberKind numbers of the askers.
@@ -92,9 +93,20 @@ class JurisdictionTable:
     digest: Digest
     entries: tuple[Entry, ...]
     assurance: dict[str, int]
+    _found: dict[tuple[int, str, int, str], Entry | None] = field(default_factory=dict, repr=False, compare=False)
 
     def entry_for(self, basis: int, purpose: str, kind: int, role: str) -> Entry | None:
         """The line that makes such an ask lawful, or None."""
+        key = (basis, purpose, kind, role)
+        try:
+            return self._found[key]
+        except KeyError:
+            entry = self._first(basis, purpose, kind, role)
+            if len(self._found) < _MEMO:
+                self._found[key] = entry
+            return entry
+
+    def _first(self, basis: int, purpose: str, kind: int, role: str) -> Entry | None:
         for entry in self.entries:
             if (
                 entry.basis == basis
@@ -115,7 +127,7 @@ class JurisdictionTable:
                 table["table"],
                 table["version"],
                 table_digest(stored),
-                tuple(_entry(each) for each in table["entries"]),
+                tuple(_entry(each, f"{table['table']} {table['version']}") for each in table["entries"]),
                 {name: Assurance[least.upper()].value for name, least in table["assurance"].items()},
             )
         except (KeyError, TypeError, AttributeError) as cause:
@@ -133,7 +145,7 @@ def default_jurisdiction() -> JurisdictionTable:
     return JurisdictionTable.parse((files("commonward.records") / "data" / "jurisdiction.json").read_bytes())
 
 
-def _entry(each: dict[str, object]) -> Entry:
+def _entry(each: dict[str, object], table: str) -> Entry:
     def names(key: str) -> frozenset[str] | None:
         value = each[key]
         return None if value == "any" else frozenset(str(name) for name in value)  # type: ignore[attr-defined]
@@ -144,7 +156,7 @@ def _entry(each: dict[str, object]) -> Entry:
     if type(each["despite_denies"]) is not bool:
         raise TypeError(f"{each['law']}: despite_denies must be true or false")
     return Entry(
-        str(each["law"]),
+        f"{table}/{each['law']}",
         BASES[str(each["basis"])],
         purposes,
         frozenset(MemberKind[kind.upper()].value for kind in kinds),
