@@ -1,6 +1,8 @@
 """The log against RFC 9162 written down word by word, and against proofs that lie."""
 
 import hashlib
+import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -249,3 +251,39 @@ def test_asking_for_what_is_not_there_says_so():
         log.prove_consistency(4, 3)
     with pytest.raises(LookupError, match="level 0"):
         Log(MemoryLogStore(), 5)
+
+
+VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "log.json").read_text())
+ROOTS = {row["size"]: bytes.fromhex(row["root"]) for row in VECTORS["roots"]}
+
+
+def unhex(texts):
+    return [bytes.fromhex(text) for text in texts]
+
+
+def test_vectors_of_the_log_hold_by_the_rfc_alone():
+    assert all(root == mth(entries(size)) for size, root in ROOTS.items())
+    for row in VECTORS["inclusion"]:
+        leaves = entries(row["size"])
+        assert unhex(row["path"]) == path(row["index"], leaves)
+        assert verify_inclusion(
+            bytes.fromhex(row["leaf_hash"]), row["index"], row["size"], unhex(row["path"]), mth(leaves)
+        )
+    for row in VECTORS["consistency"]:
+        old, new = entries(row["old"]), entries(row["new"])
+        if row["old"]:
+            assert unhex(row["path"]) == subproof(row["old"], new, True)
+        assert verify_consistency(row["old"], row["new"], mth(old), mth(new), unhex(row["path"]))
+
+
+@pytest.mark.parametrize("row", VECTORS["bad_inclusion"], ids=lambda row: row["why"])
+def test_vectors_of_inclusion_that_no_implementation_accepts(row):
+    assert not verify_inclusion(
+        bytes.fromhex(row["leaf_hash"]), row["index"], row["size"], unhex(row["path"]), mth(entries(8))
+    )
+
+
+@pytest.mark.parametrize("row", VECTORS["bad_consistency"], ids=lambda row: row["why"])
+def test_vectors_of_consistency_that_no_implementation_accepts(row):
+    roots = mth(entries(row["old"])), mth(entries(row["new"]))
+    assert not verify_consistency(row["old"], row["new"], *roots, unhex(row["path"]))

@@ -1,6 +1,8 @@
 """The map against its rules written down naively, and against proofs that lie."""
 
 import hashlib
+import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -119,7 +121,7 @@ def test_ground_keys_cannot_bloat_a_bucket():
     store, values = Store(), dict.fromkeys(keys, b"x")
     tree = AuthenticatedMap(store, 4)
     for start in range(0, 200, 20):
-        apply(store, tree, dict.fromkeys(keys[start:start + 20], b"x"))
+        apply(store, tree, dict.fromkeys(keys[start : start + 20], b"x"))
     sizes = [len(record) for key, record in store.items() if key[:1] == b"b" and record[0] == 0]
     assert max(sizes) <= 1 + 64 * buckets.SPLIT_ABOVE
     assert tree.root == root_of(values)
@@ -282,3 +284,22 @@ def test_a_damaged_record_is_named():
     store[row] = store[row][:-1]
     with pytest.raises(ValueError, match="row of 528 bytes"):
         AuthenticatedMap(store, 4)
+
+
+VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "map.json").read_text())
+
+
+@pytest.mark.parametrize("row", VECTORS["trees"], ids=lambda row: f"{row['count']} keys")
+def test_vectors_of_the_map_hold_by_its_rules_alone(row):
+    values = {b"key %d" % n: b"value %d" % n for n in range(row["count"])}
+    root = bytes.fromhex(row["root"])
+    assert root == root_of(values)
+    for shown in row["presence"]:
+        proof = MapProof(tuple(bytes.fromhex(one) for one in shown["siblings"]))
+        assert verify_presence(root, shown["key"].encode(), shown["value"].encode(), proof)
+        assert not verify_presence(root, shown["key"].encode(), b"another", proof)
+    for shown in row["absence"]:
+        other = tuple(bytes.fromhex(one) for one in shown["other"]) if shown["other"] else None
+        proof = MapProof(tuple(bytes.fromhex(one) for one in shown["siblings"]), other)
+        assert verify_absence(root, shown["key"].encode(), proof)
+        assert not verify_absence(bytes([root[0] ^ 1]) + root[1:], shown["key"].encode(), proof)

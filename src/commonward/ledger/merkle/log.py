@@ -89,7 +89,7 @@ class StagedAppend:
 
 
 class Log:
-    """A log over a store. Appending costs about two hashes an entry, a proof about 0.2 ms cold."""
+    """A log over a store. Appending costs about two hashes an entry, a proof 0.2 ms cold, 0.02 ms near others."""
 
     def __init__(self, store: LogStore, size: int = 0) -> None:
         self._store = store
@@ -230,28 +230,28 @@ class Log:
             return self._store.read(tile_level, index)
         tile = index >> (TILE_BITS - height)
         within = index & (_TILE >> height) - 1
-        if self._size >> (TILE_BITS * tile_level) < (tile + 1) * _TILE:  # not complete: it will grow, so is not kept
-            row = self._store.read(tile_level, index << height, 1 << height)
-            for _ in range(height):
-                row = _pairs(row)
-            return row
         return self._tile(tile_level, tile)[height][32 * within : 32 * within + 32]
 
     def _tile(self, level: int, index: int) -> tuple[bytes, ...]:
-        """The nine rows of a complete tile, 256 hashes to 1. Kept a while: proofs share the upper tiles."""
+        """The nine rows over a tile: its hashes (256, or those there are), their pairs, and so on.
+
+        Kept a while, since proofs share the upper tiles; the last tile of a level is folded again when it has grown.
+        """
         key = (level, index)
+        count = min(_TILE, (self._size >> (TILE_BITS * level)) - index * _TILE)
         rows = self._tiles.get(key)
-        if rows is None:
-            row = self._store.read(level, index * _TILE, _TILE)
-            found = [row]
-            while len(row) > 32:
-                row = _pairs(row)
-                found.append(row)
-            rows = self._tiles[key] = tuple(found)
-            if len(self._tiles) > _CACHED_TILES:
-                self._tiles.popitem(last=False)
-        else:
+        if rows is not None and len(rows[0]) == 32 * count:
             self._tiles.move_to_end(key)
+            return rows
+        row = self._store.read(level, index * _TILE, count)
+        found = [row]
+        for _ in range(TILE_BITS):
+            row = _pairs(row[: len(row) & ~63])
+            found.append(row)
+        rows = self._tiles[key] = tuple(found)
+        self._tiles.move_to_end(key)
+        if len(self._tiles) > _CACHED_TILES:
+            self._tiles.popitem(last=False)
         return rows
 
 

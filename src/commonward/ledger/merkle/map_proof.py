@@ -51,10 +51,6 @@ def leaf_hash(key_hash: bytes, value_hash: bytes) -> bytes:
     return hashlib.sha256(b"\0" + key_hash + value_hash).digest()
 
 
-def inner_hash(left: bytes, right: bytes) -> bytes:
-    return hashlib.sha256(b"\1" + left + right).digest()
-
-
 def verify_presence(root: bytes, key: bytes, value: bytes, proof: MapProof) -> bool:
     """Does the map with this root hold exactly this value under this key?"""
     if proof.other is not None:
@@ -79,13 +75,13 @@ def verify_absence(root: bytes, key: bytes, proof: MapProof) -> bool:
 
 
 def _climb(kh: bytes, found: bytes, siblings: Sequence[bytes]) -> bytes | None:
+    """The root that these siblings lead to, or None if they are not hashes."""
     depth = len(siblings)
-    if depth > 256:
+    if depth > 256 or any(len(sibling) != 32 for sibling in siblings):
         return None
     path = int.from_bytes(kh, "big") >> 256 - depth
+    sha256 = hashlib.sha256
     for sibling in siblings:
-        if len(sibling) != 32:
-            return None
-        found = inner_hash(sibling, found) if path & 1 else inner_hash(found, sibling)
+        found = sha256(b"\1" + sibling + found if path & 1 else b"\1" + found + sibling).digest()
         path >>= 1
     return found
