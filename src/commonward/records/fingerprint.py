@@ -7,7 +7,7 @@ builds the same batch again from what it kept, whatever order its store returns.
 Left to others: when a batch is cut, and where seed and proofs are kept (`workflows.ingest`).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -105,6 +105,16 @@ class BatchTree:
     def __len__(self) -> int:
         return len(self._places)
 
+    @property
+    def levels(self) -> Sequence[Sequence[bytes]]:
+        """The hashes of each height: leaves (in the order of `order_of`) with their pad, ..., the root."""
+        return self._levels
+
+    @property
+    def flips(self) -> int:
+        """16 bits: what the index of a leaf differs from its place by."""
+        return self._flips
+
     def prove(self, fp: Fingerprint) -> BatchProof:
         """Raises KeyError when the fingerprint is not in this batch."""
         place = self._places[fp.digest]
@@ -141,11 +151,16 @@ def build_batch(fingerprints: Iterable[Fingerprint], seed: bytes) -> BatchTree:
     leaves = [each.digest for each in fingerprints]
     if len(set(leaves)) != len(leaves):
         raise ValueError("expected each fingerprint once in a batch, got one twice: salts must not repeat")
-    leaves.sort(key=lambda leaf: digest(_ORDER_LABEL, seed, leaf))
+    leaves.sort(key=lambda leaf: order_of(leaf, seed))
     pads = [digest(_PAD_LABEL, seed, bytes((height,))) for height in range(DEPTH + 1)]
     flips = int.from_bytes(digest(_FLIPS_LABEL, seed)[:2], "big")
     places = {leaf: place for place, leaf in enumerate(leaves)}
     return BatchTree(build_levels(leaves, pads, flips), places, flips)
+
+
+def order_of(leaf: bytes, seed: bytes) -> bytes:
+    """What leaves are sorted by (step 2 of `build_batch`)."""
+    return digest(_ORDER_LABEL, seed, leaf)
 
 
 def verify_in_batch(fp: Fingerprint, proof: BatchProof, root: bytes) -> bool:
