@@ -1,0 +1,163 @@
+"""Which rule answers which transaction, and what the ledger does by itself when its time has come.
+
+One table, no registration: a capability joins the ledger by its lines here. Each line hands a rule the slices that it
+reads and changes, and no more.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, ClassVar, Final, NamedTuple, TypeAlias
+
+from commonward.ledger import audit, registry
+from commonward.ledger.consent import consents, enrolment
+from commonward.ledger.consent.enrolment import SigningPages
+from commonward.ledger.dues import Due, DueKind
+from commonward.ledger.encoding import decode
+from commonward.ledger.genesis import Genesis
+from commonward.ledger.ids import ConsentId, Digest, Handle, LedgerId, MemberId, MemberKind, Tag
+from commonward.ledger.members import equivocation, governance, keys
+from commonward.ledger.members.governance import Constitution
+from commonward.ledger.members.weights import ORIGINS_KEY
+from commonward.ledger.refusals import Refusal
+from commonward.ledger.registry import PublicType
+from commonward.ledger.rules import Header, MemberSigner, PasskeySigner
+from commonward.ledger.state import State
+from commonward.ledger.wire import Payload
+
+
+@dataclass(eq=False)
+class NotYourRole(Refusal):
+    """Roles are bounded by the kind of member."""
+
+    code: ClassVar[int] = 119
+    member: str
+    transaction: str
+
+    def __str__(self) -> str:
+        return f"genesis does not let {self.member}'s kind of member sign a {self.transaction}"
+
+
+class Fixed(NamedTuple):
+    """What genesis fixed, as the rules need it."""
+
+    ledger: LedgerId
+    constitution: Constitution
+    roles: dict[int, tuple[MemberKind, ...]]
+    publishers: dict[PublicType, tuple[MemberKind, ...]]
+    rp_id_hash: bytes
+
+    @property
+    def operator(self) -> MemberId:
+        return self.constitution.operator
+
+    @classmethod
+    def of(cls, genesis: Genesis) -> "Fixed":
+        return cls(
+            genesis.ledger_id,
+            genesis.constitution,
+            dict(genesis.roles),
+            dict(genesis.publishers),
+            hashlib.sha256(genesis.rp_id.encode()).digest(),  # as WebAuthn hashes it: no label of ours
+        )
+
+
+@lru_cache(maxsize=16)
+def _origins(data: bytes) -> tuple[str, ...]:
+    value = decode(data)
+    assert isinstance(value, list)
+    return tuple(each for each in value if isinstance(each, str))
+
+
+def signing_pages(fixed: Fixed, state: State) -> SigningPages:
+    return SigningPages(fixed.ledger, fixed.rp_id_hash, _origins(state.get(ORIGINS_KEY) or b"\x80"))
+
+
+Who: TypeAlias = MemberSigner | PasskeySigner
+Rule: TypeAlias = Callable[[Any, Any, Header, State, Fixed], None]
+"""(payload, signer, header, state, fixed): raises a Refusal or changes the state. The signer is of the kind that the
+payload's `SIGNED_BY` asks for, and of a member that `roles` allows."""
+
+RULES: Final[dict[int, Rule]] = {
+    governance.Propose.KIND: lambda tx, who, at, s, f: governance.propose(
+        tx, who, at, ledger=f.ledger, constitution=f.constitution, governance=s.governance, roll=s.roll, dues=s.dues,
+        parameters=s.parameters,
+    ),
+    governance.Vote.KIND: lambda tx, who, at, s, f: governance.vote(
+        tx, who, at, ledger=f.ledger, constitution=f.constitution, governance=s.governance, roll=s.roll, dues=s.dues,
+        parameters=s.parameters,
+    ),
+    keys.AddKey.KIND: lambda tx, who, at, s, f: keys.add_key(
+        tx, who, at, ledger=f.ledger, roll=s.roll, dues=s.dues, parameters=s.parameters, operator=f.operator
+    ),
+    keys.RevokeKey.KIND: lambda tx, who, at, s, f: keys.revoke_key(tx, who, at, roll=s.roll),
+    keys.RevokeStaff.KIND: lambda tx, who, at, s, f: keys.revoke_staff(
+        tx, who, at, staff=s.staff, dues=s.dues, parameters=s.parameters
+    ),
+    equivocation.Equivocation.KIND: lambda tx, who, at, s, f: equivocation.equivocation(
+        tx, ledger=f.ledger, roll=s.roll
+    ),
+    registry.AnchorBatch.KIND: lambda tx, who, at, s, f: registry.anchor_batch(
+        tx, who, at, registry=s.registry, parameters=s.parameters
+    ),
+    registry.AnchorPublic.KIND: lambda tx, who, at, s, f: registry.anchor_public(tx, who, publishers=f.publishers),
+    enrolment.Enrol.KIND: lambda tx, who, at, s, f: enrolment.enrol(
+        tx, who, handles=s.handles, pages=signing_pages(f, s)
+    ),
+    enrolment.RotatePasskey.KIND: lambda tx, who, at, s, f: enrolment.rotate_passkey(
+        tx, who, handles=s.handles, dues=s.dues, pages=signing_pages(f, s)
+    ),
+    enrolment.StartRecovery.KIND: lambda tx, who, at, s, f: enrolment.start_recovery(
+        tx, who, at, handles=s.handles, roll=s.roll, dues=s.dues, parameters=s.parameters, pages=signing_pages(f, s),
+        pilot=f.constitution.pilot,
+    ),
+    enrolment.StopRecovery.KIND: lambda tx, who, at, s, f: enrolment.stop_recovery(tx, who, handles=s.handles),
+    enrolment.Mandate.KIND: lambda tx, who, at, s, f: enrolment.mandate(
+        tx, who, at, handles=s.handles, dues=s.dues, parameters=s.parameters, pages=signing_pages(f, s)
+    ),
+    enrolment.EndMandate.KIND: lambda tx, who, at, s, f: enrolment.end_mandate(tx, who, handles=s.handles),
+    consents.Consent.KIND: lambda tx, who, at, s, f: consents.consent(
+        tx, who, at, consents=s.consents, handles=s.handles, roll=s.roll, dues=s.dues, parameters=s.parameters
+    ),
+    consents.Withdraw.KIND: lambda tx, who, at, s, f: consents.withdraw(
+        tx, who, at, consents=s.consents, handles=s.handles
+    ),
+    audit.Release.KIND: lambda tx, who, at, s, f: audit.release(tx, at, parameters=s.parameters),
+    audit.Receipt.KIND: lambda tx, who, at, s, f: None,  # the log is all it is for
+    audit.BreakGlass.KIND: lambda tx, who, at, s, f: audit.break_glass(
+        tx, who, at, glasses=s.glasses, dues=s.dues, parameters=s.parameters
+    ),
+    audit.Review.KIND: lambda tx, who, at, s, f: audit.review(tx, who, glasses=s.glasses),
+    audit.Erased.KIND: lambda tx, who, at, s, f: None,  # the log is all it is for
+    audit.LogRoot.KIND: lambda tx, who, at, s, f: audit.log_root(
+        tx, who, at, registry=s.registry, parameters=s.parameters
+    ),
+}  # fmt: skip
+
+DUES: Final[dict[DueKind, Callable[[bytes, Header, State], None]]] = {
+    DueKind.KEY_ENDS: lambda ref, at, s: keys.key_ends(ref, at.time, roll=s.roll),
+    DueKind.STAFF_REVOCATION_ENDS: lambda ref, at, s: s.staff.drop(ref),
+    DueKind.PROPOSAL_CLOSES: lambda ref, at, s: governance.proposal_closes(ref, at.time, governance=s.governance),
+    DueKind.RECOVERY_TAKES_EFFECT: lambda ref, at, s: enrolment.recovery_takes_effect(
+        Handle(ref), at.time, handles=s.handles
+    ),
+    DueKind.MANDATE_ENDS: lambda ref, at, s: enrolment.mandate_ends(Digest(ref), at.time, handles=s.handles),
+    DueKind.CONSENT_ENDS: lambda ref, at, s: consents.consent_ends(
+        ConsentId(ref), at, consents=s.consents, handles=s.handles
+    ),
+    DueKind.REVIEW_OVERDUE: lambda ref, at, s: audit.review_overdue(Tag(ref), at.time, glasses=s.glasses),
+}
+
+
+def apply(payload: Payload, signer: Who, header: Header, state: State, fixed: Fixed) -> None:
+    """Runs the rule of one authentic transaction. Raises its Refusal; the caller undoes what it had changed."""
+    if isinstance(signer, MemberSigner):
+        roles = fixed.roles.get(payload.KIND)
+        if roles is not None and signer.kind not in roles:
+            raise NotYourRole(signer.member, type(payload).__name__)
+    RULES[payload.KIND](payload, signer, header, state, fixed)
+
+
+def apply_due(due: Due, header: Header, state: State) -> None:
+    DUES[due.kind](due.ref, header, state)

@@ -1,0 +1,561 @@
+"""The machine: state and block go in, outcomes and the next checkpoint come out. The same on every node, on any day.
+
+    machine = Machine(genesis, store, log_store)      a fresh store is at height 0; any other goes on where it was
+    machine.check(raw)                                raises the Refusal that a transaction would meet (CheckTx)
+    staged = machine.stage(block)                     computes; nothing has changed
+    machine.commit(staged)                            keeps: the log's hashes, then all else in one write
+
+`stage` and `commit` are two steps because whoever runs the machine must compare, sign and keep the block in between.
+A crash before, in or after `commit` leaves the old state or the new one, never a mixture: hashes of a block that was
+not kept are cut off the log at the next start.
+
+Log leaves: each transaction [1, digest, height, header time, code], in the block's order, then the block
+[2, height, header time, state root]. A block in which nothing happened and nothing was due leaves no trace.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Final, NamedTuple
+
+from commonward.ledger.authentic import (
+    PastCheckpoint,
+    SignatureJob,
+    View,
+    authenticate,
+    check_common,
+    member_signature_job,
+)
+from commonward.ledger.encoding import Digest, decode, encode
+from commonward.ledger.genesis import Genesis, write_genesis
+from commonward.ledger.ids import BlockTime, Height, LedgerId, MemberId, Purpose
+from commonward.ledger.members.weights import write_authority
+from commonward.ledger.merkle.log import Log, LogStore, StagedAppend
+from commonward.ledger.merkle.map import AuthenticatedMap, MapProof
+from commonward.ledger.parameters import Parameter
+from commonward.ledger.proofs import VerificationCache, Verifier
+from commonward.ledger.refusals import QuotaExceeded, Refusal, TooManySignatures
+from commonward.ledger.rulebook import Fixed, apply, apply_due
+from commonward.ledger.rules import Header, MemberSigner
+from commonward.ledger.state import MemoryStore, State, Store
+from commonward.ledger.transactions import (
+    Bundle,
+    InvalidBlock,
+    Transaction,
+    parse_block,
+    parse_transaction,
+    unreadable_digest,
+)
+
+__all__ = [
+    "Header",
+    "InvalidBlock",
+    "Machine",
+    "MemoryStore",
+    "Outcome",
+    "SignatureJob",
+    "Staged",
+    "StateDamaged",
+    "Store",
+    "Tip",
+    "block_leaf",
+    "outcome_leaf",
+]
+
+ACCEPTED: Final = 0
+
+PROTOCOLS: Final = frozenset({1})
+"""Versions of the rules that this code knows."""
+
+FORGET_AFTER: Final = 15 * 60 * 1000
+"""Milliseconds after which neither a digest (expired) nor a checkpoint (stale) can matter: the bounds of EXPIRY and
+FRESHNESS. Forgetting later changes no outcome, so it is done a little at a time."""
+
+_FORGET_A_BLOCK: Final = 4
+_MAX_CACHED: Final = 16_384
+
+
+class StateDamaged(RuntimeError):
+    """The stores do not hold what this node kept last: restore it, or replay the block log into fresh ones."""
+
+
+class UnknownProtocol(RuntimeError):
+    """The members agreed on rules that this version of the program does not know: it must not go on."""
+
+
+class Tip(NamedTuple):
+    """Where the ledger is: the last block that left a trace, and the checkpoint that it led to (`size`, `root`)."""
+
+    height: Height
+    time: BlockTime
+    size: int
+    root: Digest
+    state_root: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one transaction: 0 or a refusal's number. `member`: whose key signed; None for a passkey, or
+    when no author was found. `index`: of its leaf in the log."""
+
+    digest: Digest
+    code: int
+    kind: int
+    member: MemberId | None
+    index: int
+
+
+class Checkpointed(NamedTuple):
+    size: int
+    root: Digest
+
+
+class Staged(NamedTuple):
+    """A block that was computed and not kept.
+
+    `outcomes`, and `transactions` beside them (None for what could not be read), are for whoever indexes the ledger;
+    `refusals` (same order; None when accepted) are for people, and not consensus. `leaves`: the log's new ones,
+    from `first` on. When `idle`, the checkpoint is the old one and there are none.
+    """
+
+    header: Header
+    idle: bool
+    outcomes: tuple[Outcome, ...]
+    transactions: tuple[tuple[Transaction | None, Outcome], ...]
+    refusals: tuple[Refusal | None, ...]
+    checkpoint: Checkpointed
+    state_root: Digest
+    first: int
+    leaves: tuple[bytes, ...]
+    changes: Mapping[bytes, bytes | None]
+    standing: "_Standing"
+    append: StagedAppend | None
+    cells: Mapping[bytes, bytes | None]
+
+    @property
+    def tip(self) -> Tip:
+        """Where the ledger will be."""
+        return self.standing.tip
+
+
+def outcome_leaf(digest: Digest, height: int, time: int, code: int) -> bytes:
+    return encode([1, digest, height, time, code])
+
+
+def block_leaf(height: int, time: int, state_root: Digest) -> bytes:
+    return encode([2, height, time, state_root])
+
+
+_TIP_KEY: Final = b"m/tip"
+
+
+class _Standing(NamedTuple):
+    """What this node remembers of where it is, in one record."""
+
+    tip: Tip
+    applied: Header
+    sealed: int  # blocks that left a trace, genesis included: numbers the records of what to forget
+    forgotten: int  # of which so many are forgotten
+
+    def to_bytes(self, ledger: LedgerId) -> bytes:
+        return encode([ledger, tuple(self.tip), tuple(self.applied), self.sealed, self.forgotten])
+
+    @classmethod
+    def parse(cls, data: bytes, ledger: LedgerId) -> "_Standing":
+        match decode(data):
+            case [
+                bytes(of),
+                [int(height), int(time), int(size), bytes(root), bytes(state_root)],
+                [int(at), int(when)],
+                int(sealed),
+                int(forgotten),
+            ]:
+                if of != ledger:
+                    raise StateDamaged(f"expected the state of ledger {ledger.hex()}, got that of {of.hex()}")
+                return cls(
+                    Tip(Height(height), BlockTime(time), size, Digest(root), Digest(state_root)),
+                    Header(Height(at), BlockTime(when)), sealed, forgotten,
+                )  # fmt: skip
+        raise StateDamaged("expected the record of where this node stands")
+
+
+class Machine:
+    """One thread. Owns its stores: nobody else writes them."""
+
+    supported: ClassVar[frozenset[int]] = PROTOCOLS
+
+    def __init__(self, genesis: Genesis, store: Store, log_store: LogStore, *, map_bits: int = 17) -> None:
+        """Opens the ledger that `genesis` began, or begins it. Raises StateDamaged.
+
+        `map_bits`: how many levels of the map are held in memory (64 bytes << bits), which changes no root; a store
+        is always opened with the bits it was made with.
+        """
+        self.genesis = genesis
+        self.fixed = Fixed.of(genesis)
+        self.ledger_id = self.fixed.ledger
+        self._store = store
+        self._cells: dict[bytes, bytes | None] = {}
+        self._pasts: dict[int, PastCheckpoint | None] = {}
+        self._verified: set[SignatureJob] = set()
+        self._cache = VerificationCache()
+        self._map = AuthenticatedMap(store, map_bits)
+        self._staged: Staged | None = None
+        self._standing: _Standing
+        data = store.get(_TIP_KEY)
+        if data is None:
+            log_store.truncate(0)
+            self.log = Log(log_store, 0)
+            self._begin()
+            return
+        self._standing = _Standing.parse(data, self.ledger_id)
+        tip = self._standing.tip
+        log_store.truncate(tip.size)
+        try:
+            self.log = Log(log_store, tip.size)
+        except LookupError as cause:
+            raise StateDamaged(f"the log is shorter than its {tip.size} leaves: {cause}") from cause
+        if self.log.root() != tip.root:
+            raise StateDamaged(f"expected log root {tip.root.hex()} at size {tip.size}, got {self.log.root().hex()}")
+        if self._map.root != tip.state_root:
+            raise StateDamaged(f"expected state root {tip.state_root.hex()}, got {self._map.root.hex()}")
+
+    def _begin(self) -> None:
+        """Height 0: the state of genesis and its block leaf, so that there is a checkpoint to cosign at once."""
+        header = Header(Height(0), self.genesis.created)
+        state = State(self._read)
+        write_genesis(self.genesis, state)
+        nothing = Tip(header.height, header.time, 0, self.log.root(), self._map.root)
+        self._standing = _Standing(nothing, header, 0, 0)
+        self._keep(self._seal(header, state, [], ()))
+
+    # ------------------------------------------------------------------------------------------------------ reading
+
+    @property
+    def tip(self) -> Tip:
+        return self._standing.tip
+
+    @property
+    def applied(self) -> Header:
+        """Of the last block applied, idle or not: the next has height + 1 and a later time."""
+        return self._standing.applied
+
+    @property
+    def next_due(self) -> BlockTime | None:
+        """When the ledger next does something by itself: a block with a header time from then on is made for it."""
+        return State(self._read).dues.next_due()
+
+    def get(self, key: bytes) -> bytes | None:
+        """A cell of the committed state."""
+        return self._read(key)
+
+    def view(self) -> State:
+        """The committed state through its slices. For reading: what is put there is lost."""
+        return State(self._read)
+
+    def prove_state(self, key: bytes) -> MapProof:
+        """Of presence or absence, under `tip.state_root`."""
+        staged = self._staged
+        if staged is None or staged.idle:
+            return self._map.prove(key)
+        self._map.rollback()
+        try:
+            return self._map.prove(key)
+        finally:
+            self._map.update(staged.cells)
+
+    def quota(self) -> tuple[int, int]:
+        """Transactions and bytes that a member may carry in a block."""
+        parameters = State(self._read).parameters
+        return parameters[Parameter.QUOTA_TRANSACTIONS], parameters[Parameter.QUOTA_BYTES]
+
+    def _read(self, key: bytes) -> bytes | None:
+        try:
+            return self._cells[key]
+        except KeyError:
+            pass
+        value = self._store.get(b"s" + key)
+        if len(self._cells) >= _MAX_CACHED:
+            self._cells.clear()
+        self._cells[key] = value
+        return value
+
+    def _past(self, size: int) -> PastCheckpoint | None:
+        if size in self._pasts:
+            return self._pasts[size]
+        data = self._store.get(b"c" + size.to_bytes(8, "big"))
+        past = None if data is None else PastCheckpoint(data[:32], BlockTime(int.from_bytes(data[32:], "big")))
+        if len(self._pasts) >= _MAX_CACHED:
+            self._pasts.clear()
+        self._pasts[size] = past
+        return past
+
+    # ---------------------------------------------------------------------------------------------------- signatures
+
+    def signature_jobs(self, block: bytes) -> Sequence[SignatureJob]:
+        """The members' signatures in a block that nobody has verified yet, to be run wherever there are threads.
+
+        `stage` is right without: it verifies what it does not know to be good.
+        """
+        jobs = []
+        state = State(self._read)
+        for bundle in parse_block(block, self.ledger_id).bundles:
+            for raw in bundle.transactions:
+                try:
+                    job = member_signature_job(parse_transaction(raw), state)
+                except Refusal:
+                    continue
+                if job is not None:
+                    jobs.append(job)
+        return jobs
+
+    def accept_verified(self, good: Sequence[SignatureJob]) -> None:
+        """Jobs for which `proofs.verify` said yes. They are believed until the next block is committed."""
+        self._verified.update(good)
+
+    # -------------------------------------------------------------------------------------------------------- checks
+
+    def check(self, raw: bytes, now: BlockTime | None = None) -> Transaction:
+        """What can be said before a block: form, size, ledger, expiry, replay, recent root, author, signature.
+
+        `now` bounds the expiry: the caller's clock, since an idle ledger's last header is old. Whether the rule will
+        accept it, the block decides. Raises Refusal.
+        """
+        tx = parse_transaction(raw)
+        view = self._view(State(self._read), BlockTime(max(now or 0, self.tip.time)), self._is_burnt)
+        check_common(tx, view)
+        authenticate(tx, view, self._cache.verify)
+        return tx
+
+    def _is_burnt(self, digest: bytes) -> bool:
+        return self._store.get(b"x" + digest) is not None
+
+    def _view(self, state: State, now: BlockTime, burnt: Callable[[bytes], bool]) -> View:
+        return View(self.fixed, state, now, self.tip.size, self.tip.time, burnt, self._past)
+
+    def _verify(self, algorithm: int, public: bytes, message: bytes, signature: bytes) -> bool:
+        if (algorithm, public, message, signature) in self._verified:
+            return True
+        return self._cache.verify(algorithm, public, message, signature)
+
+    # -------------------------------------------------------------------------------------------------------- blocks
+
+    def stage(self, block: bytes) -> Staged:
+        """Computes what a block leads to. Raises InvalidBlock, or UnknownProtocol; nothing has changed then.
+
+        Staging drops what was staged before and not committed.
+        """
+        self.discard()
+        state = State(self._read)
+        most = state.parameters[Parameter.BLOCK_BYTES]
+        if len(block) > most:
+            raise InvalidBlock(f"expected a block of at most {most} bytes, got {len(block)}")
+        parsed = parse_block(block, self.ledger_id)
+        header = parsed.header
+        self._check_header(header)
+        version = state.governance.version_at(header.height)
+        if version not in self.supported:
+            raise UnknownProtocol(
+                f"from height {header.height} the rules are version {version}: install a program that knows it"
+            )
+        carriers = [self._check_carrier(bundle, header, state) for bundle in parsed.bundles]
+        # Due things come first: what ended before this block must not count in it.
+        dues = state.dues.take(header.time, state.parameters[Parameter.DUES_A_BLOCK])
+        if not dues and not carriers:
+            return self._stage_idle(header)
+        for due in dues:
+            apply_due(due, header, state)
+        run = _Run(self, header, state, len(carriers))
+        for carrier, bundle in zip(carriers, parsed.bundles, strict=True):
+            for raw in bundle.transactions:
+                run.transaction(raw, carrier)
+        self._staged = self._seal(header, state, run.done, run.burnt)
+        return self._staged
+
+    def _check_header(self, header: Header) -> None:
+        last = self.applied
+        if header.height != last.height + 1:
+            raise InvalidBlock(f"expected height {last.height + 1}, got {header.height}")
+        if header.time <= last.time:
+            raise InvalidBlock(f"expected a time after {last.time} ms, got {header.time} ms")
+
+    def _check_carrier(self, bundle: Bundle, header: Header, state: State) -> MemberId:
+        """Judged by the state before the block, so that a proposer can judge it too."""
+        key = state.roll.key(bundle.carrier)
+        if key is None or key.purpose != Purpose.CARRY or not key.covers(header.time):
+            raise InvalidBlock(f"expected a live carry key, got {bundle.carrier.hex()}")
+        if not state.roll.must(key.member).active:
+            raise InvalidBlock(f"expected an active carrier, got {key.member}")
+        if not self._verify(key.algorithm, key.public, bundle.digest, bundle.signature):
+            raise InvalidBlock(f"a bundle of {key.member} is not signed by its carry key {bundle.carrier.hex()}")
+        return key.member
+
+    def _stage_idle(self, header: Header) -> Staged:
+        tip, standing = self.tip, self._standing._replace(applied=header)
+        self._staged = Staged(
+            header, True, (), (), (), Checkpointed(tip.size, tip.root), tip.state_root, tip.size, (),
+            {_TIP_KEY: standing.to_bytes(self.ledger_id)}, standing, None, {},
+        )  # fmt: skip
+        return self._staged
+
+    def _seal(self, header: Header, state: State, done: "list[_Done]", burnt: Iterable[bytes]) -> Staged:
+        """The roots, the leaves, and all that is to be written."""
+        if state.touched(b"member/"):
+            write_authority(state, state.roll, self.fixed.operator, pilot=self.fixed.constitution.pilot)
+        cells = state.changes()
+        changes: dict[bytes, bytes | None] = {b"s" + key: value for key, value in cells.items()}
+        changes.update(self._map.update(cells))
+        state_root = self._map.root
+        leaves = [
+            *(outcome_leaf(each.outcome.digest, header.height, header.time, each.outcome.code) for each in done),
+            block_leaf(header.height, header.time, state_root),
+        ]
+        append = self.log.stage(leaves)
+        tip = Tip(header.height, header.time, append.size, append.root, state_root)
+        old = self._standing
+        changes[b"c" + tip.size.to_bytes(8, "big")] = tip.root + header.time.to_bytes(8, "big")
+        for digest in burnt:
+            changes[b"x" + digest] = b""
+        changes[_forget_key(old.sealed)] = encode([header.time, tip.size, tuple(burnt)])
+        forgotten = self._forget(old, header, changes)
+        standing = _Standing(tip, header, old.sealed + 1, forgotten)
+        changes[_TIP_KEY] = standing.to_bytes(self.ledger_id)
+        return Staged(
+            header,
+            False,
+            tuple(each.outcome for each in done),
+            tuple((each.transaction, each.outcome) for each in done),
+            tuple(each.refusal for each in done),
+            Checkpointed(tip.size, tip.root),
+            state_root,
+            append.old_size,
+            tuple(leaves),
+            changes,
+            standing,
+            append,
+            cells,
+        )
+
+    def _forget(self, standing: _Standing, header: Header, changes: dict[bytes, bytes | None]) -> int:
+        number = standing.forgotten
+        for number in range(standing.forgotten, min(standing.sealed, standing.forgotten + _FORGET_A_BLOCK)):
+            key = _forget_key(number)
+            match decode(self._store.get(key) or b"\x80"):
+                case [int(time), int(size), list(digests)]:
+                    if time >= header.time - FORGET_AFTER:
+                        return number
+                    changes[b"c" + size.to_bytes(8, "big")] = None
+                    for digest in digests:
+                        assert isinstance(digest, bytes)
+                        changes[b"x" + digest] = None
+                case _:
+                    raise StateDamaged(f"expected the record {key!r} of what to forget")
+            changes[key] = None
+        return min(standing.sealed, standing.forgotten + _FORGET_A_BLOCK)
+
+    def commit(self, staged: Staged) -> None:
+        """Keeps what was staged last. If a store fails, nothing has changed; stage the same block again to retry.
+
+        (A store that failed may yet have written: staging the same block again writes the same bytes over them.)
+        """
+        if staged is not self._staged:
+            raise ValueError("expected the block that was staged last: stage it again")
+        self._keep(staged)
+
+    def _keep(self, staged: Staged) -> None:
+        try:
+            if staged.append is not None:
+                self.log.commit(staged.append)
+            self._store.write(staged.changes)
+        except BaseException:
+            self._staged = None
+            self._map.rollback()
+            if self.log.size != self.tip.size:
+                self.log.truncate(self.tip.size)
+            raise
+        self._map.commit()
+        self._standing = staged.standing
+        self._staged = None
+        self._verified.clear()
+        self._cells.update(staged.cells)
+        if not staged.idle:
+            self._pasts[staged.tip.size] = PastCheckpoint(staged.tip.root, staged.tip.time)
+
+    def discard(self) -> None:
+        """Drops what was staged, if anything."""
+        if self._staged is not None:
+            self._map.rollback()
+            self._staged = None
+
+
+class _Done(NamedTuple):
+    transaction: Transaction | None
+    outcome: Outcome
+    refusal: Refusal | None
+
+
+class _Run:
+    """The transactions of one block, in order."""
+
+    def __init__(self, machine: Machine, header: Header, state: State, signatures: int) -> None:
+        self._machine = machine
+        self._header = header
+        self._state = state
+        self._signatures = signatures
+        self._carried: dict[MemberId, tuple[int, int]] = {}
+        self._index = machine.tip.size
+        self._verify: Verifier = machine._verify
+        self._view = machine._view(state, header.time, self._is_burnt)
+        self.burnt: dict[bytes, None] = {}
+        self.done: list[_Done] = []
+
+    def _is_burnt(self, digest: bytes) -> bool:
+        return digest in self.burnt or self._machine._is_burnt(digest)
+
+    def transaction(self, raw: bytes, carrier: MemberId) -> None:
+        count, size = self._carried.get(carrier, (0, 0))
+        self._carried[carrier] = count + 1, size + len(raw)
+        tx: Transaction | None = None
+        member: MemberId | None = None
+        refusal: Refusal | None = None
+        try:
+            tx = parse_transaction(raw)
+            self._check_limits(tx, carrier)
+            check_common(tx, self._view)
+            signer = authenticate(tx, self._view, self._verify)
+        except Refusal as refused:
+            refusal = refused
+        else:
+            if isinstance(signer, MemberSigner):
+                member = signer.member
+            self.burnt[tx.digest] = None
+            self._state.savepoint()
+            try:
+                apply(tx.payload, signer, self._header, self._state, self._machine.fixed)
+            except Refusal as refused:
+                self._state.rollback()
+                refusal = refused
+        outcome = Outcome(
+            unreadable_digest(raw) if tx is None else tx.digest,
+            ACCEPTED if refusal is None else refusal.code,
+            0 if tx is None else tx.kind,
+            member,
+            self._index,
+        )
+        self._index += 1
+        self.done.append(_Done(tx, outcome, refusal))
+
+    def _check_limits(self, tx: Transaction, carrier: MemberId) -> None:
+        """What a carrier may take of a block, and what a block may ask of the nodes. Read as the block goes on."""
+        count, size = self._carried[carrier]
+        parameters = self._state.parameters
+        if count > parameters[Parameter.QUOTA_TRANSACTIONS]:
+            raise QuotaExceeded(carrier, "transactions", parameters[Parameter.QUOTA_TRANSACTIONS])
+        if size > parameters[Parameter.QUOTA_BYTES]:
+            raise QuotaExceeded(carrier, "bytes", parameters[Parameter.QUOTA_BYTES])
+        signatures = self._signatures + 1 + tx.payload.SECOND_SIGNATURES
+        if signatures > parameters[Parameter.BLOCK_SIGNATURES]:
+            raise TooManySignatures(signatures, parameters[Parameter.BLOCK_SIGNATURES])
+        self._signatures = signatures
+
+
+def _forget_key(number: int) -> bytes:
+    return b"cf" + number.to_bytes(8, "big")
