@@ -44,7 +44,7 @@ class AuthenticatedMap:
         self._bits = bits
         self._heap = Heap(bits)
         self._staged: dict[bytes, bytes | None] = {}
-        self._undo: list[tuple[int, int, bytes]] = []
+        self._undo: list[tuple[int, int, bytearray]] = []
         self._buckets = Buckets(self._get)
         self._load()
 
@@ -104,7 +104,8 @@ class AuthenticatedMap:
         return writes
 
     def _remember(self, node: int) -> None:
-        self._undo.append((node, self._heap.types[node], self._heap.hash_of(node)))
+        heap = self._heap
+        self._undo.append((node, heap.types[node], heap.hashes[32 * node : 32 * node + 32]))
 
     def commit(self) -> None:
         """What was staged is in the store now."""
@@ -128,7 +129,7 @@ class AuthenticatedMap:
         beside = self._heap.climb(place, siblings)
         if beside is not None:
             end = self._buckets.lone(_bucket_key(beside))
-        return MapProof(tuple(siblings), None if end is None or end[0] == kh else end)
+        return MapProof(tuple(siblings), None if end is None or end[:32] == kh else (end[:32], end[32:]))
 
 
 def _bucket_key(place: int) -> bytes:
