@@ -127,7 +127,7 @@ def number(text: str) -> orjson.Fragment:
 def number_text(value: Tree) -> str:
     """The digits of a number of a tree, as its source wrote them."""
     if isinstance(value, orjson.Fragment):
-        return bytes(value.contents).decode() if not isinstance(value.contents, str) else value.contents
+        return orjson.dumps(value).decode()  # a fragment does not show what it holds but by being written
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     raise NotStorable(f"expected a number, got {type(value).__name__}")
