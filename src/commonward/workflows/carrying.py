@@ -1,0 +1,123 @@
+"""Getting this member's transactions into blocks: wrapped into bundles, carried, offered again until they stand.
+
+A lone transaction leaves at once. While a few bundles are still being checked at the other end, what comes meanwhile
+waits and leaves together, so bundles grow with the load and nothing ever sleeps. What was carried but stands in no
+block yet is offered again after a reconnection; its digest makes sure that it takes effect once.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+from commonward.ledger.ids import Digest
+from commonward.ledger.refusals import Replayed
+
+__all__ = ["BUNDLE_BYTES", "BUNDLE_TRANSACTIONS", "Carrier"]
+
+BUNDLE_TRANSACTIONS: Final = 256
+BUNDLE_BYTES: Final = 256 << 10
+_OVERHEAD: Final = 512  # a bundle's own fields and signature
+_EACH: Final = 5  # the longest head of a byte string of ours
+_OPEN: Final = 3
+_OUTSTANDING: Final = 8 << 20
+
+
+class Carrier:
+    """Holds transactions from submission until they stand in a block. Single-threaded."""
+
+    def __init__(self, wrap: Callable[[Sequence[bytes]], bytes], refused: Callable[[Digest, int, str], None]) -> None:
+        """
+        Args:
+            wrap: makes a signed bundle of transactions.
+            refused: told of each transaction that whoever orders will not take: digest, code, sentence.
+        """
+        self._wrap = wrap
+        self._refused = refused
+        self._send: Callable[[int, bytes], None] | None = None
+        self._waiting: dict[Digest, bytes] = {}
+        self._open: dict[int, dict[Digest, bytes]] = {}
+        self._queued: dict[Digest, bytes] = {}
+        self._number = 0
+        self._outstanding = 0
+        self._scheduled = False
+
+    def add(self, digest: Digest, raw: bytes) -> None:
+        """Carry a transaction. One that is on its way already is not carried twice."""
+        if digest in self._waiting or digest in self._queued or any(digest in each for each in self._open.values()):
+            return
+        self._waiting[digest] = raw
+        self._soon()
+
+    def connected(self, send: Callable[[int, bytes], None]) -> None:
+        """`send` takes a bundle with a number and does not wait. All that stands in no block is offered again."""
+        self._send = send
+        again: dict[Digest, bytes] = dict(self._queued)
+        for each in self._open.values():
+            again.update(each)
+        again.update(self._waiting)
+        self._waiting, self._queued, self._open, self._outstanding = again, {}, {}, 0
+        self._soon()
+
+    def disconnected(self) -> None:
+        self._send = None
+
+    def checked(self, number: int, refusals: Iterable[tuple[Digest, int, str]], why: str) -> None:
+        """What became of a bundle: queued whole, or not queued because of these."""
+        bundle = self._open.pop(number, None)
+        if bundle is None:
+            return
+        said = {digest: (code, text) for digest, code, text in refusals if digest in bundle}
+        if why:
+            said = dict.fromkeys(bundle, (0, why))
+        if not said:
+            self._queued.update(bundle)
+        else:
+            self._outstanding -= sum(map(len, bundle.values()))
+            back = {digest: raw for digest, raw in bundle.items() if digest not in said}
+            self._waiting = back | self._waiting
+            for digest, (code, text) in said.items():
+                if code != Replayed.code:  # that one stands already, or is about to: the block will tell
+                    self._refused(digest, code, text)
+        self._soon()
+
+    def landed(self, digests: Iterable[Digest]) -> None:
+        """These stand in a block."""
+        if not (self._waiting or self._queued or self._open):
+            return
+        for digest in digests:
+            raw = self._queued.pop(digest, None)
+            if raw is not None:
+                self._outstanding -= len(raw)
+            else:
+                self._waiting.pop(digest, None)
+                for bundle in self._open.values():
+                    raw = bundle.pop(digest, None)
+                    if raw is not None:
+                        self._outstanding -= len(raw)
+        self._soon()
+
+    def drop(self, digest: Digest) -> None:
+        """Stop offering one that can no longer land."""
+        self.landed([digest])
+
+    def _soon(self) -> None:
+        if self._send is not None and self._waiting and not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._scheduled = False
+        while self._send is not None and self._waiting and len(self._open) < _OPEN and self._outstanding < _OUTSTANDING:
+            bundle: dict[Digest, bytes] = {}
+            size = _OVERHEAD
+            for digest, raw in self._waiting.items():
+                size += len(raw) + _EACH
+                if len(bundle) == BUNDLE_TRANSACTIONS or (bundle and size > BUNDLE_BYTES):
+                    break
+                bundle[digest] = raw
+            for digest in bundle:
+                del self._waiting[digest]
+            self._number += 1
+            self._open[self._number] = bundle
+            self._outstanding += sum(map(len, bundle.values()))
+            self._send(self._number, self._wrap(list(bundle.values())))

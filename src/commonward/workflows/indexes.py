@@ -1,0 +1,253 @@
+"""What a node can find again: transactions by log index or digest, anchors by tick, marks by tag, consents by handle.
+
+All of it follows from the blocks. It is written in the same atomic step as the machine's own changes (`IndexedStore`),
+so after a crash both stand at the same block, and nothing is rebuilt. The raw bytes stay in the block log; the index
+keeps where. Keys begin with `i`, which the machine does not use.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from commonward.ledger.encoding import decode, encode
+from commonward.ledger.ids import BlockTime, ConsentId, Digest, Handle, Height, MemberId, Tag
+from commonward.ledger.refusals import Replayed
+from commonward.ledger.state import Store
+from commonward.ledger.transactions import AnchorBatch, BreakGlass, Consent, Payload, Release, Withdraw
+
+__all__ = ["AuthorityChange", "BlockFacts", "IndexedStore", "Indexes", "Row"]
+
+_ROW: Final = b"ie"  # index -> Row, or a block leaf's bytes
+_DIGEST: Final = b"id"  # transaction digest -> index
+_BLOCK: Final = b"ih"  # height -> [size, time]
+_SIZE: Final = b"iz"  # size -> height
+_ANCHOR: Final = b"ia"  # member, tick -> index
+_MARK: Final = b"im"  # tag -> index
+_GLASS: Final = b"ig"  # tag -> index
+_CONSENT: Final = b"ic"  # consent id -> handle
+_HANDLE: Final = b"iC"  # handle, n -> index
+_HANDLE_COUNT: Final = b"in"  # handle -> n
+_AUTHORITY: Final = b"iu"  # n -> AuthorityChange
+_AUTHORITY_COUNT: Final = b"iU"
+_AUTHORITY_NOTE: Final = b"ip"  # size -> the cosigned note
+
+
+def _number(n: int) -> bytes:
+    return n.to_bytes(8, "big")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Where a transaction lies, and what became of it."""
+
+    index: int
+    digest: Digest
+    kind: int  # 0 where the bytes could not be read as a transaction
+    code: int
+    height: Height
+    time: BlockTime
+    member: MemberId | None
+    position: int  # in its block, over all bundles
+
+
+@dataclass(frozen=True, slots=True)
+class BlockFacts:
+    """Where a block ended: the log's size after it, its time."""
+
+    height: Height
+    size: int
+    time: BlockTime
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorityChange:
+    """The authority (bytes of the state value) as block `height` left it, with the map proof under its state root."""
+
+    height: Height
+    time: BlockTime
+    size: int
+    state_root: Digest
+    authority: bytes
+    proof: bytes
+    note: bytes = b""  # of that size, cosigned by a quorum of the authority before; empty until there was one
+
+
+class IndexedStore:
+    """The machine's store. What is put `beside` is written with the machine's next write, in one atomic step."""
+
+    def __init__(self, inner: Store) -> None:
+        self._inner = inner
+        self.beside: dict[bytes, bytes | None] = {}
+
+    def get(self, key: bytes) -> bytes | None:
+        return self._inner.get(key)
+
+    def write(self, changes: Mapping[bytes, bytes | None]) -> None:
+        """Raises what the inner store raises; `beside` stays for the next try then."""
+        if self.beside:
+            changes = {**changes, **self.beside}
+        self._inner.write(changes)
+        self.beside = {}
+
+
+class Indexes:
+    """Reads the index, and says what a block adds to it."""
+
+    def __init__(self, store: IndexedStore) -> None:
+        self._store = store
+
+    # ------------------------------------------------------------------------------------------------------- writing
+
+    def add(self, facts: BlockFacts, rows: Sequence[tuple[Row, Payload | None]], block_leaf: bytes | None) -> None:
+        """Put a block's entries beside the machine's next write. `block_leaf` is its last leaf, if it has any."""
+        put = self._store.beside
+        put.clear()
+        counts: dict[bytes, int] = {}
+        handles: dict[ConsentId, Handle] = {}
+        for row, payload in rows:
+            at = _number(row.index)
+            put[_ROW + at] = encode(
+                [row.digest, row.kind, row.code, row.height, row.time, row.member or "", row.position]
+            )
+            # A digest stands where it was burnt; later copies are refused as replayed. A copy under a bad proof may
+            # have been refused before, and does not count once the true one has landed.
+            known = _DIGEST + row.digest
+            if row.code != Replayed.code or (known not in put and self._store.get(known) is None):
+                put[known] = at
+            if row.code == 0 and payload is not None:
+                self._by_kind(put, row, payload, at, counts, handles)
+        if block_leaf is not None:
+            put[_ROW + _number(facts.size - 1)] = block_leaf
+        put[_BLOCK + _number(facts.height)] = encode([facts.size, facts.time])
+        if block_leaf is not None:  # a block that left no trace ends at the size of the one before
+            put[_SIZE + _number(facts.size)] = _number(facts.height)
+
+    def _by_kind(
+        self,
+        put: dict[bytes, bytes | None],
+        row: Row,
+        payload: Payload,
+        at: bytes,
+        counts: dict[bytes, int],
+        handles: dict[ConsentId, Handle],
+    ) -> None:
+        match payload:
+            case AnchorBatch() if row.member is not None and payload.extra is None:
+                put[_ANCHOR + row.member.encode() + b"\0" + _number(payload.tick)] = at
+            case Release() if self._store.get(_MARK + payload.tag) is None:
+                put.setdefault(_MARK + payload.tag, at)
+            case BreakGlass():
+                put[_GLASS + payload.tag] = at
+            case Consent():
+                put[_CONSENT + payload.id] = payload.handle
+                handles[payload.id] = payload.handle
+                self._of_handle(put, payload.handle, at, counts)
+            case Withdraw():
+                handle = handles.get(payload.id) or self._store.get(_CONSENT + payload.id)
+                if handle is not None:
+                    self._of_handle(put, handle, at, counts)
+
+    def _of_handle(self, put: dict[bytes, bytes | None], handle: bytes, at: bytes, counts: dict[bytes, int]) -> None:
+        count = counts.get(handle)
+        if count is None:
+            count = self._count(_HANDLE_COUNT + handle)
+        counts[handle] = count + 1
+        put[_HANDLE + handle + _number(count)] = at
+        put[_HANDLE_COUNT + handle] = _number(count + 1)
+
+    def add_authority(self, change: AuthorityChange) -> None:
+        """Keep a change of authority. Written at once: it was proven under the root that has just been committed."""
+        last = self.authority_changes(first=max(0, self._count(_AUTHORITY_COUNT) - 1))
+        if last and last[-1].height >= change.height:
+            return
+        number = self._count(_AUTHORITY_COUNT)
+        value = encode(
+            [change.height, change.time, change.size, change.state_root, change.authority, change.proof],
+        )
+        self._store.write({_AUTHORITY + _number(number): value, _AUTHORITY_COUNT: _number(number + 1)})
+
+    def add_authority_proof(self, size: int, note: bytes) -> None:
+        """The checkpoint that ended an authority-changing block is proven."""
+        self._store.write({_AUTHORITY_NOTE + _number(size): note})
+
+    # ------------------------------------------------------------------------------------------------------- reading
+
+    def _count(self, key: bytes) -> int:
+        value = self._store.get(key)
+        return int.from_bytes(value, "big") if value is not None else 0
+
+    def _index(self, key: bytes) -> int | None:
+        value = self._store.get(key)
+        return int.from_bytes(value, "big") if value is not None else None
+
+    def row(self, index: int) -> Row | None:
+        """The transaction whose leaf is at `index`; None for a block leaf or beyond the end."""
+        value = self._store.get(_ROW + _number(index))
+        if value is None:
+            return None
+        match decode(value):
+            case [bytes(digest), int(kind), int(code), int(height), int(time), str(member), int(position)]:
+                return Row(
+                    index,
+                    Digest(digest),
+                    kind,
+                    code,
+                    Height(height),
+                    BlockTime(time),
+                    MemberId(member) if member else None,
+                    position,
+                )
+        return None
+
+    def block_leaf(self, index: int) -> bytes | None:
+        """The bytes of the block leaf at `index`; None where a transaction's outcome stands."""
+        value = self._store.get(_ROW + _number(index))
+        return value if value is not None and self.row(index) is None else None
+
+    def of_digest(self, digest: Digest) -> int | None:
+        return self._index(_DIGEST + digest)
+
+    def block(self, height: int) -> BlockFacts | None:
+        value = self._store.get(_BLOCK + _number(height))
+        match decode(value) if value is not None else None:
+            case [int(size), int(time)]:
+                return BlockFacts(Height(height), size, BlockTime(time))
+        return None
+
+    def height_at(self, size: int) -> int | None:
+        """The block after which the log had `size` leaves; None when no block ended there."""
+        return self._index(_SIZE + _number(size))
+
+    def anchor(self, member: MemberId, tick: int) -> int | None:
+        return self._index(_ANCHOR + member.encode() + b"\0" + _number(tick))
+
+    def mark(self, tag: Tag) -> int | None:
+        return self._index(_MARK + tag)
+
+    def broken_glass(self, tag: Tag) -> int | None:
+        return self._index(_GLASS + tag)
+
+    def consents_of(self, handle: Handle) -> list[int]:
+        """Log indexes, ascending."""
+        count = self._count(_HANDLE_COUNT + handle)
+        found = [self._index(_HANDLE + handle + _number(n)) for n in range(count)]
+        return [index for index in found if index is not None]
+
+    def authority_changes(self, first: int = 0) -> list[AuthorityChange]:
+        changes = []
+        for number in range(first, self._count(_AUTHORITY_COUNT)):
+            value = self._store.get(_AUTHORITY + _number(number))
+            match decode(value) if value is not None else None:
+                case [int(height), int(time), int(size), bytes(root), bytes(authority), bytes(proof)]:
+                    changes.append(
+                        AuthorityChange(
+                            Height(height),
+                            BlockTime(time),
+                            size,
+                            Digest(root),
+                            authority,
+                            proof,
+                            self._store.get(_AUTHORITY_NOTE + _number(size)) or b"",
+                        )
+                    )
+        return changes
