@@ -352,7 +352,11 @@ class SignedGenesis:
                 if len(possessions) == len(keys) and len(signatures) == len(genesis.members):
                     found = cls(
                         genesis,
-                        {key: each for key, each in zip(keys, possessions, strict=True) if type(each) is bytes},
+                        {
+                            key: each
+                            for key, each in zip(keys, possessions, strict=True)
+                            if type(each) is bytes and each
+                        },
                         {
                             m.id: each
                             for m, each in zip(genesis.members, signatures, strict=True)

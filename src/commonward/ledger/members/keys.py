@@ -102,7 +102,7 @@ class RevokeKey(Payload):
 
 @struct
 class RevokeStaff(Payload):
-    """Ends a staff certificate. `certificate`: SHA-256 of its DER; `end`: when it would have ended by itself."""
+    """Ends a staff certificate: its digest (`records.certificates` says of what), and when it would have ended."""
 
     KIND: ClassVar[int] = 5
     certificate: Digest = wire(1, DIGEST)
