@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+from collections.abc import Callable
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -34,8 +35,7 @@ RECORD = Stored(b'{"resourceType":"Patient"}')
 def test_a_record_and_its_salt_come_back() -> None:
     sealed = seal_record(RECORD, SALT, KEY, NONCE, b"id")
     assert open_record(sealed, KEY, b"id") == (RECORD, SALT)
-    assert RECORD not in sealed
-    assert SALT not in sealed
+    assert sealed.find(RECORD) == sealed.find(SALT) == -1
 
 
 def test_a_record_opens_under_no_other_key_and_in_no_other_place() -> None:
@@ -48,7 +48,7 @@ def test_a_record_opens_under_no_other_key_and_in_no_other_place() -> None:
 @pytest.mark.parametrize("kind", ["record", "wrapped key", "paper", "release"])
 def test_one_changed_bit_anywhere_shows(kind: str) -> None:
     private = bytes(range(1, 33))
-    sealed, opened = {
+    cases: dict[str, tuple[bytes, Callable[[bytes], object]]] = {
         "record": (seal_record(RECORD, SALT, KEY, NONCE, b"id"), lambda data: open_record(data, KEY, b"id")),
         "wrapped key": (wrap_key(SALT, KEY, NONCE, b"id"), lambda data: unwrap_key(data, KEY, b"id")),
         "paper": (seal_bytes(KEY, NONCE, b"paper", b"id"), lambda data: open_bytes(KEY, data, b"id")),
@@ -56,7 +56,8 @@ def test_one_changed_bit_anywhere_shows(kind: str) -> None:
             seal_to(public_of(private), b"i", b"paper", b"a"),
             lambda data: open_from(private, b"i", data, b"a"),
         ),
-    }[kind]
+    }
+    sealed, opened = cases[kind]
     opened(sealed)
     for at in range(len(sealed)):
         # The top bit of an X25519 point is ignored (RFC 7748, 5), but HPKE hashes the point as sent: it shows too.

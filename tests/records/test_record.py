@@ -144,3 +144,13 @@ def test_a_patient_is_its_own_patient() -> None:
     made = record(resourceType="Patient", id="p1")
     assert made.patient_ref == "Patient/p1"
     assert made.keys == ("Patient/p1", "urn:uuid:p1")
+
+
+@pytest.mark.parametrize(
+    "odd", [5, "text", None, True, [], {}, [[]], [5], {"coding": 5}, {"coding": [5]}, {"reference": 5}]
+)
+def test_fields_of_another_shape_than_fhirs_count_as_absent(odd: Any) -> None:
+    for name in ("meta", "code", "subject", "effectivePeriod", "effectiveDateTime", "status", "id", "category"):
+        assert record(**{name: odd}).patient_ref is None
+    assert record(meta={"security": odd}).resource_type == "Observation"
+    assert record(resourceType="Condition", verificationStatus=odd, onsetDateTime=odd).effective is None

@@ -144,7 +144,7 @@ def batch_vectors() -> dict[str, Any]:
     for name, count, byte in [("empty", 0, 1), ("one", 1, 2), ("two", 2, 3), ("three", 3, 4), ("thirteen", 13, 255)]:
         seed = bytes([byte]) * 32
         fps = [sha("vector", bytes([n])) for n in range(count)]
-        leaves = sorted(fps, key=lambda fp, seed=seed: sha("commonward batch order v1", seed, fp))
+        leaves = [fp for _, fp in sorted((sha("commonward batch order v1", seed, fp), fp) for fp in fps)]
         flips = int.from_bytes(sha("commonward batch flips v1", seed)[:2], "big")
         level = leaves or [sha("commonward batch pad v1", seed, bytes([16]))]
         root, paths, indexes = _paths(level, 0, seed, flips)
@@ -169,11 +169,13 @@ def batch_vectors() -> dict[str, Any]:
 
 
 NORTH, SOUTH, INSURER, AUTHORITY = "north", "south", "harbour-mutual", "health-board"
-TREAT = {"purposes": frozenset({"TREAT"})}
-ALL_TO_SOUTH = Rule(1, Effect.PERMIT, Scope(members=frozenset({SOUTH}), **TREAT))
+TREAT = frozenset({"TREAT"})
+ALL_TO_SOUTH = Rule(1, Effect.PERMIT, Scope(members=frozenset({SOUTH}), purposes=TREAT))
 NO_MENTAL = Rule(2, Effect.DENY, Scope(custodians=frozenset({NORTH}), classes=frozenset({"mental-health"})))
-HIV_TO_SOUTH = Rule(3, Effect.PERMIT, Scope(members=frozenset({SOUTH}), classes=frozenset({"hiv"}), **TREAT))
-LAB_TO_HOSPITALS = Rule(4, Effect.PERMIT, Scope(kinds=frozenset({1}), classes=frozenset({"laboratory"}), **TREAT))
+HIV_TO_SOUTH = Rule(3, Effect.PERMIT, Scope(members=frozenset({SOUTH}), classes=frozenset({"hiv"}), purposes=TREAT))
+LAB_TO_HOSPITALS = Rule(
+    4, Effect.PERMIT, Scope(kinds=frozenset({1}), classes=frozenset({"laboratory"}), purposes=TREAT)
+)
 BILLS_TO_INSURER = Rule(
     5,
     Effect.PERMIT,
@@ -181,19 +183,21 @@ BILLS_TO_INSURER = Rule(
     expires=2_000,
 )
 SAFETY_HOLD = Rule(6, Effect.DENY)
-YEAR = Rule(7, Effect.PERMIT, Scope(members=frozenset({SOUTH}), period=Period(1_000, 2_000), **TREAT))
+YEAR = Rule(7, Effect.PERMIT, Scope(members=frozenset({SOUTH}), period=Period(1_000, 2_000), purposes=TREAT))
 NOT_THAT_YEAR = Rule(8, Effect.DENY, Scope(period=Period(1_000, 2_000)))
 ALL_BUT_IMAGES = Rule(
     9,
     Effect.PERMIT,
-    Scope(members=frozenset({SOUTH}), **TREAT),
+    Scope(members=frozenset({SOUTH}), purposes=TREAT),
     exceptions=(Carve(Scope(classes=frozenset({"imaging"})), (Carve(Scope(period=Period(5_000, None))),)),),
 )
 DENY_BUT_SOUTH = Rule(10, Effect.DENY, Scope(), exceptions=(Carve(Scope(members=frozenset({SOUTH}))),))
 NO_IMAGES = Rule(11, Effect.DENY, Scope(members=frozenset({SOUTH}), classes=frozenset({"imaging"})))
 NO_RESTRICTED_LABEL = Rule(12, Effect.DENY, Scope(labels=frozenset({"R"})))
 STRICT = Rule(
-    13, Effect.PERMIT, Scope(members=frozenset({SOUTH}), classes=frozenset({"very-restricted", "problem"}), **TREAT)
+    13,
+    Effect.PERMIT,
+    Scope(members=frozenset({SOUTH}), classes=frozenset({"very-restricted", "problem"}), purposes=TREAT),
 )
 
 LAB = {"type": "Observation", "classes": ["laboratory"]}

@@ -217,6 +217,9 @@ EFFECTIVE_FIELDS: Final[dict[str, tuple[str, ...]]] = {
 }
 # Elements that say what a record is about: when they hold text alone, that must show (a concept without codings).
 _ABOUT: Final = frozenset({"code", "reasonCode", "conclusionCode", "vaccineCode", "productOrService"})
+# Elements that hold neither what a record is about nor what it refers to: who bears an id, a name, an address; and
+# codings, which are read with the concept around them. Of meta only the security labels count.
+_SKIPPED: Final = frozenset({"text", "meta", "identifier", "telecom", "address", "coding", "amount", "valueQuantity"})
 _ABATEMENT: Final = {"Condition": ("abatementDateTime", "abatementPeriod")}
 
 
@@ -324,14 +327,21 @@ def _collect(tree: dict[str, Any]) -> tuple[tuple[Concept, ...], tuple[Coding, .
                 concepts.append(Concept(field, codings))
         for name, value in here.items():
             kind = type(value)
-            if kind is dict:
-                todo.append((name, value))
-            elif kind is list:
-                if name == "coding":
-                    continue
-                todo += [(name, each) for each in value if type(each) is dict]
-            elif name == "reference" and kind is str and not value.startswith("#"):
-                references.add(value)
+            if kind is str:
+                if name == "reference" and not value.startswith("#"):
+                    references.add(value)
+            elif kind is dict:
+                if name not in _SKIPPED:
+                    todo.append((name, value))
+                elif name == "meta":
+                    marks = value.get("security")
+                    todo += [
+                        ("security", each) for each in (marks if type(marks) is list else ()) if type(each) is dict
+                    ]
+            elif kind is list and name not in _SKIPPED:
+                for each in value:
+                    if type(each) is dict:
+                        todo.append((name, each))
     return tuple(concepts), tuple(labels), tuple(sorted(references))
 
 
