@@ -27,7 +27,8 @@ from commonward.records.decide import (
 from commonward.records.jurisdiction import Basis, JurisdictionTable, TableError, default_jurisdiction
 from commonward.records.propagation import decide_set, propagate, references_within
 from commonward.records.record import Period, Record, Source
-from commonward.records.rules import Carve, Effect, Rule, RuleError, Scope, check_numbers
+from commonward.records.rules import Carve, Effect, Rule, RuleError, Scope, check_numbers, everything_but
+from commonward.records.sensitivity import default_sensitivity
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "decide.json").read_text())["decisions"]
 TABLE = default_jurisdiction()
@@ -379,3 +380,21 @@ def test_references_are_joined_by_type_and_id_by_uuid_and_by_url() -> None:
     }
     joined = references_within(records)
     assert joined == {1: set(), 2: {1, 5}, 3: {1, 5}, 4: {1, 5}, 5: set()}
+
+
+def test_everything_but_one_class_gives_all_else_and_does_not_tell_the_requester_what_is_missing() -> None:
+    sensitive = default_sensitivity().sensitive
+
+    def rules(*denied: str) -> tuple[Rule, ...]:
+        return everything_but(frozenset(denied), members=SOUTH, purposes=TREAT, sensitive=sensitive)
+
+    held = [Given(b"c" * 16, rules("mental-health"))]
+    assert decide(CARE, facts("laboratory"), held, TABLE).permit
+    assert decide(CARE, facts("laboratory", "hiv"), held, TABLE).permit
+    assert decide(CARE, facts("problem", "mental-health"), held, TABLE).reason is Reason.DENIED
+    assert decide(CARE._replace(requester="west"), facts("laboratory"), held, TABLE).reason is Reason.NOTHING_PERMITS
+
+    def opened(all_rules: tuple[Rule, ...]) -> list[Rule]:
+        return [rule for rule in all_rules if names_requester(rule, "south", 1)]
+
+    assert opened(rules("mental-health")) == opened(rules("hiv")) == opened(rules())

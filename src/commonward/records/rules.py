@@ -7,7 +7,7 @@ ones carve out of the carving.
 A rule of a form that is not known here is refused, never read in part: half a deny would fail open.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Any, Final, TypeVar
 
@@ -170,6 +170,31 @@ class Rule:
         if rule.to_value() != value:
             raise RuleError(f"expected rule {number} in its one form: names and exceptions each once and in order")
         return rule
+
+
+def everything_but(
+    denied: frozenset[str],
+    *,
+    members: frozenset[str],
+    purposes: frozenset[str],
+    sensitive: frozenset[str],
+    custodians: Names = None,
+    expires: int | None = None,
+    first: int = 1,
+) -> tuple[Rule, ...]:
+    """What a patient means by "they may see everything but this": two permits and, if anything is denied, a deny.
+
+    The second permit names every sensitive class of the table, the denied ones too: it is opened to the requester,
+    which must not read off it what is missing. The deny, which it never sees, takes those out.
+    """
+    who = Scope(members=members, purposes=purposes, custodians=custodians)
+    rules = [
+        Rule(first, Effect.PERMIT, who, expires),
+        Rule(first + 1, Effect.PERMIT, replace(who, classes=sensitive), expires),
+    ]
+    if denied:
+        rules.append(Rule(first + 2, Effect.DENY, replace(who, classes=denied)))
+    return tuple(rules)
 
 
 def check_numbers(rules: tuple[Rule, ...]) -> None:
