@@ -59,6 +59,10 @@ class Validator:
     def __init__(self) -> None:
         self._compiled: dict[str, jsonschema_rs.Validator] = {}
 
+    def __reduce__(self) -> tuple[type[Validator], tuple[()]]:
+        """Pickles as an empty one: compiled schemas do not travel, a worker compiles its own."""
+        return Validator, ()
+
     def prepare(self, *types: str) -> None:
         """Compile these types now (10 to 60 ms each), so that the first record of the day does not wait."""
         for name in types:
