@@ -1,0 +1,46 @@
+"""All commands, joined; and the one place where an error of ours becomes an exit code."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import structlog
+import typer
+
+from commonward.apps.cli import consortium, processes
+from commonward.apps.cli.output import AWAY, UNUSABLE, err
+from commonward.apps.founding import CannotFound
+from commonward.apps.settings import BadSettings
+
+app = typer.Typer(
+    name="commonward",
+    help="Share medical records between hospitals, patients, insurers and authorities, with no central owner.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+consortium.add_to(app)
+processes.add_to(app)
+
+
+@app.callback()
+def _options(
+    verbose: bool = typer.Option(False, "--verbose", "-v", help="Log what happens inside."),  # noqa: FBT001
+) -> None:
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if verbose else logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def main() -> None:
+    """What `commonward` on the command line runs."""
+    try:
+        app()
+    except (BadSettings, CannotFound) as why:
+        err.print(f"[red]commonward:[/red] {why}")
+        sys.exit(UNUSABLE)
+    except ConnectionError as why:
+        err.print(f"[red]commonward:[/red] {why}")
+        sys.exit(AWAY)

@@ -1,0 +1,36 @@
+"""The sequencer's process: the operator of the embedded engine runs it beside its node."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+import structlog
+
+from commonward.adapters.solo.server import SequencerServer
+from commonward.apps.settings import Settings
+from commonward.apps.wiring import open_sequencer
+
+_log = structlog.get_logger(__name__)
+
+
+async def run(settings: Settings) -> None:
+    """Order, sign and serve until SIGTERM or SIGINT. Raises what `open_sequencer` raises, and SequencerError later."""
+    sequencer, files, resolve, context = open_sequencer(settings)
+    if files.blocks.torn is not None:
+        _log.warning("torn_block_dropped", what=str(files.blocks.torn))
+    server = SequencerServer(sequencer, context, resolve)
+    await server.start(settings.sequencer.host, settings.sequencer.port)
+    _log.info("sequencing", ledger=sequencer.ledger_id.hex()[:16], height=sequencer.height, at=str(settings.sequencer))
+    working = asyncio.create_task(sequencer.run())
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, working.cancel)
+    try:
+        await working
+    except asyncio.CancelledError:
+        _log.info("stopping")
+    finally:
+        await server.stop()
+        sequencer.close()
+        files.close()
