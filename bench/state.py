@@ -152,8 +152,9 @@ def _plot(points: list[Point]) -> None:
     for key, name in (("consent", "consent is open"), ("absence", "is not open"), ("record", "record is anchored")):
         time.plot(n, [point.ours.took[key][0] for point in points], marker="o", label=f"proof: {name}")
     time.plot(n, [point.ours.took["block"][0] for point in points], marker="s", label="block of 100 changes")
-    time.plot(n, [point.ours.restart / 1000 for point in points], marker="^", label="restart (s)")
+    time.plot(n, [point.ours.restart for point in points], marker="^", label="restart to serving")
     time.set_yscale("log")
+    time.set_ylim(0.01, 1e6)
     time.set_title("Time, ms (median)")
     memory.plot(n, [point.ours.resident / 1e6 for point in points], marker="o", label="a serving node")
     memory.plot(n, [point.bare.resident / 1e6 for point in points], "--", marker="o", label="without authentication")
@@ -168,10 +169,10 @@ def _plot(points: list[Point]) -> None:
         axes.set_xscale("log")
         axes.set_xticks(n, [f"{count / 1e6:g} M" for count in n])
         axes.minorticks_off()
-        axes.set_xlabel("open consents (and ten times as many fingerprints)")
-        axes.legend(fontsize=7, frameon=False)
+        axes.legend(fontsize=7, frameon=False, loc="upper left" if axes is not memory else "lower right")
     for axes in (memory, disk):
         axes.set_ylim(bottom=0)
+    figure.supxlabel("open consents, with ten times as many anchored fingerprints", fontsize=9)
     figure.tight_layout()
     FIGURE.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(FIGURE, metadata={"Date": None})
