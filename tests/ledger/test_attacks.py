@@ -98,6 +98,9 @@ def test_a_transaction_of_another_ledger(kit):
 def test_an_oversized_transaction(kit):
     body = kit.body(a_release(), kit.key("north").id)
     kit.refuse_raw(TooLarge, assemble(body, ProofKind.MEMBER, bytes(16_384)))
+
+
+def test_an_oversized_original(kit):
     kit.refuse_raw(TooLarge, kit.sign(AnchorPublic(PublicType.CODE_MAP, bytes(65_400)), by="north"))
 
 

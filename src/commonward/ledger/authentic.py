@@ -18,7 +18,7 @@ so keep the true one out (decision 0002). Since a body names its author, nobody 
 from collections.abc import Callable
 from typing import NamedTuple
 
-from commonward.ledger.ids import Algorithm, BlockTime, CredentialId, Digest, MemberKind, Purpose
+from commonward.ledger.ids import Algorithm, BlockTime, CredentialId, Digest, Purpose
 from commonward.ledger.parameters import Parameter
 from commonward.ledger.proofs import (
     MemberProof,
@@ -125,7 +125,7 @@ def _member(tx: Transaction, proof: MemberProof, view: View, verify: Verifier) -
     if not member.active:
         raise Suspended(key.member)
     check_member(proof, tx.digest, key.algorithm, key.public, verifier=verify)
-    return MemberSigner(key.member, MemberKind(member.kind), proof.key_id)
+    return MemberSigner(key.member, member.kind, proof.key_id)
 
 
 def _passkey(tx: Transaction, proof: PasskeyProof, view: View, verify: Verifier) -> PasskeySigner:
