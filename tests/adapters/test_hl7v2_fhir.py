@@ -199,6 +199,13 @@ def test_units_and_flags_are_coded_only_where_the_sender_codes_them() -> None:
     assert "system" not in plain["code"]["coding"][0]
 
 
+def test_what_is_no_code_in_fhir_is_kept_as_text() -> None:
+    found = observe("OBX|1|CWE|a^A^L||two  spaces\x07^^L||||||F")
+    assert found["valueCodeableConcept"] == {"text": "two  spaces"}
+    obr = "OBR|1||F-1|p^P^L" + "|" * 20 + "A\x07\x07B|F"
+    assert "category" not in trees(mapped(PID, obr), "DiagnosticReport")[0]
+
+
 def test_a_chinese_message_in_gb18030_becomes_the_same_letters() -> None:
     found = sample("synthetic-adt-gb18030.hl7")
     (patient,), (visit,) = trees(found, "Patient"), trees(found, "Encounter")

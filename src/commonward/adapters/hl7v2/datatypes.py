@@ -98,6 +98,12 @@ def clean(text: str) -> str:
     return text.strip() if text.isprintable() else _CONTROL.sub(" ", text).strip()
 
 
+def code_of(text: str) -> str:
+    """Text as a FHIR code: single spaces within, none around; "" if it is none."""
+    text = clean(text)
+    return text if _CODE.fullmatch(text) else ""
+
+
 def number(text: str) -> orjson.Fragment | None:
     """A v2 NM as a JSON number with its digits kept: 7.40 stays 7.40, +05.0 is 5.0. None if it is no number."""
     found = _NUMBER.fullmatch(text.strip())
@@ -132,10 +138,11 @@ def concept(value: Value, reading: Reading, table: str = "") -> Json:
 
 
 def _coding(code: str, text: str, system: str, reading: Reading, table: str) -> Json:
-    if not code or not _CODE.fullmatch(code):
+    code = code_of(code)
+    if not code:
         return {}
     uri = coding_system(system, reading) if system else (f"{TERMINOLOGY}v2-{table}" if table else "")
-    return drop_empty({"system": uri, "code": clean(code), "display": clean(text)})
+    return drop_empty({"system": uri, "code": code, "display": clean(text)})
 
 
 def first_concept(values: Iterable[Value], reading: Reading, table: str = "") -> Json:
@@ -175,9 +182,8 @@ def ei_of(value: Value, reading: Reading, code: str = "") -> Json:
 
 
 def _identifier_type(code: str) -> Json:
-    if not code or not _CODE.fullmatch(code):
-        return {}
-    return {"coding": [{"system": TERMINOLOGY + "v2-0203", "code": clean(code)}]}
+    code = code_of(code)
+    return {"coding": [{"system": TERMINOLOGY + "v2-0203", "code": code}]} if code else {}
 
 
 def period(start: str, end: str, reading: Reading, where: str) -> Json:

@@ -14,6 +14,7 @@ from commonward.adapters.hl7v2.datatypes import (
     Json,
     Reading,
     clean,
+    code_of,
     concept,
     drop_empty,
     ei,
@@ -220,7 +221,7 @@ class Results:
         placer = obr.value(2) or (order.orc.value(2) if order.orc else obr.value(2))
         placed = ei_of(placer, reading, "PLAC")
         issued = reading.moment(obr.get(22), "OBR-22")
-        section = obr.get(24)
+        section = code_of(obr.get(24))
         started, ended = reading.datetime(obr.get(7), "OBR-7"), reading.datetime(obr.get(8), "OBR-8")
         return drop_empty(
             {
