@@ -326,7 +326,7 @@ class Machine:
         tx = self._parse(raw)
         view = self._view(State(self._read), BlockTime(max(now or 0, self.tip.time)), self._is_burnt)
         check_common(tx, view)
-        authenticate(tx, view, verify or self._verify)
+        authenticate(tx, view, verify or self._cache.verify)
         return tx
 
     def _parse(self, raw: bytes) -> Transaction:

@@ -33,6 +33,7 @@ from commonward.ledger.genesis import Genesis
 from commonward.ledger.ids import BlockTime, Digest, Handle, Height, KeyId, LedgerId, MemberId, Purpose, Tag
 from commonward.ledger.members import AUTHORITY_KEY
 from commonward.ledger.merkle.log import LogStore
+from commonward.ledger.refusals import Malformed, Refusal, TooLarge, UnknownKind
 from commonward.ledger.state import Store
 from commonward.ledger.transactions import Transaction, build_bundle, parse_block, parse_transaction
 from commonward.ledger.transition import Header, InvalidBlock, Machine, Outcome, Staged, UnknownProtocol, outcome_leaf
@@ -592,14 +593,19 @@ class Replica:
         """As `ports.Ledger.submit`. Also raises NotCarried, Halted (both `LedgerAway`)."""
         if self.fault is not None:
             raise Halted(self.fault)
-        transaction = parse_transaction(raw)
+        try:
+            transaction = self._machine.check(raw, self._clock.now())
+        except (Malformed, TooLarge, UnknownKind):
+            raise
+        except Refusal:
+            # What stands already is refused as replayed, or by now as expired.
+            found = self.found(parse_transaction(raw).digest)
+            if found is not None:
+                return found
+            raise
         digest = transaction.digest
         pending = self._pending.get(digest)
         if pending is None:
-            found = self.found(digest)
-            if found is not None:
-                return found
-            self._machine.check(raw, self._clock.now())
             pending = self._pending[digest] = _Pending(raw)
             heapq.heappush(self._expiries, (transaction.expiry, digest))
             self._carrier.add(digest, raw)

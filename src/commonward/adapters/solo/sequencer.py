@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 import structlog
 
-from commonward.ledger.authentic import SignatureJob, member_signature_job
+from commonward.ledger.authentic import SignatureJob
 from commonward.ledger.checkpoint import (
     NOTE_SIGNATURE,
     Authority,
@@ -29,14 +29,21 @@ from commonward.ledger.checkpoint import (
     sign_note,
 )
 from commonward.ledger.genesis import Genesis
-from commonward.ledger.ids import BlockTime, Digest, Height, LedgerId, MemberId, Purpose
+from commonward.ledger.ids import Algorithm, BlockTime, Digest, Height, LedgerId, MemberId, Purpose
 from commonward.ledger.members import AUTHORITY_KEY
 from commonward.ledger.merkle.log import LogStore
 from commonward.ledger.parameters import Parameter
 from commonward.ledger.proofs import verify
 from commonward.ledger.refusals import Refusal, Replayed
 from commonward.ledger.state import Store
-from commonward.ledger.transactions import Bundle, Transaction, build_block, parse_bundle, parse_transaction
+from commonward.ledger.transactions import (
+    Bundle,
+    Transaction,
+    build_block,
+    parse_bundle,
+    parse_transaction,
+    unreadable_digest,
+)
 from commonward.ledger.transition import Header, InvalidBlock, Machine, Staged
 from commonward.workflows.blocklog import BlockLog, Record
 from commonward.workflows.ports import Clock
@@ -181,42 +188,50 @@ class Sequencer:
         problem, bundle_job = self._judge_carrier(member, bundle, len(data), now)
         if bundle_job is None:
             return Verdict(why=problem)
-        state = self._machine.view()
-        parsed: list[Transaction] = []
-        refusals: list[tuple[Digest, int, str]] = []
-        jobs = [bundle_job]
-        for raw in bundle.transactions:
-            try:
-                transaction = parse_transaction(raw)
-            except Refusal as why:
-                return Verdict(why=f"holds bytes that are no transaction: {why}")
-            parsed.append(transaction)
-            job = member_signature_job(transaction, state)
-            if job is not None:
-                jobs.append(job)
-        good = await self._verified(jobs)
-        if bundle_job not in good:
-            return Verdict(why="not signed by its carry key")
-        self._machine.accept_verified(good)
-        seen: set[Digest] = set()
-        for raw, transaction in zip(bundle.transactions, parsed, strict=True):
-            try:
-                if transaction.digest in seen or transaction.digest in self.room or transaction.digest in self._cutting:
-                    raise Replayed(transaction.digest)
-                self._machine.check(raw, now)
-            except Refusal as refusal:
-                refusals.append((transaction.digest, refusal.code, str(refusal)))
-            seen.add(transaction.digest)
+        parsed, refusals, jobs = self._checked(bundle, now)
         if refusals:
             return Verdict(tuple(refusals))
+        jobs.append(bundle_job)
+        bad = await self._bad(jobs)
+        if bundle_job in bad:
+            return Verdict(why="not signed by its carry key")
+        if bad:
+            # Whose signatures these are is found out once more, one at a time: this is rare, and costs its sender.
+            return Verdict(tuple(self._checked(bundle, now, honest=True)[1]))
+        self._machine.accept_verified(jobs)
         signatures = 1 + sum(1 + each.payload.SECOND_SIGNATURES for each in parsed)
         digests = tuple(each.digest for each in parsed)
         try:
-            self.room.add(Waiting(member, data, digests, signatures, tuple(good)))
+            self.room.add(Waiting(member, data, digests, signatures))
         except Full as why:
             return Verdict(why=str(why))
         self._wake.set()
         return Verdict()
+
+    def _checked(
+        self, bundle: Bundle, now: BlockTime, *, honest: bool = False
+    ) -> tuple[list[Transaction], list[tuple[Digest, int, str]], list[SignatureJob]]:
+        """The transactions, those refused, and the signatures that were believed for now (none when `honest`)."""
+        parsed: list[Transaction] = []
+        refusals: list[tuple[Digest, int, str]] = []
+        jobs: list[SignatureJob] = []
+        seen: set[Digest] = set()
+
+        def believe(algorithm: int, public: bytes, message: bytes, signature: bytes) -> bool:
+            jobs.append(SignatureJob(Algorithm(algorithm), public, message, signature))
+            return True
+
+        for raw in bundle.transactions:
+            try:
+                transaction = self._machine.check(raw, now, verify=None if honest else believe)
+                digest = transaction.digest
+                if digest in seen or digest in self.room or digest in self._cutting:
+                    raise Replayed(digest)
+                seen.add(digest)
+                parsed.append(transaction)
+            except Refusal as refusal:
+                refusals.append((_digest_of(raw), refusal.code, str(refusal)))
+        return parsed, refusals, jobs
 
     def _judge_carrier(
         self, member: MemberId, bundle: Bundle, size: int, now: BlockTime
@@ -236,13 +251,13 @@ class Sequencer:
             )
         return "", SignatureJob(key.algorithm, key.public, bundle.digest, bundle.signature)
 
-    async def _verified(self, jobs: Sequence[SignatureJob]) -> list[SignatureJob]:
+    async def _bad(self, jobs: Sequence[SignatureJob]) -> list[SignatureJob]:
         if len(jobs) < _THREADS_FROM:
-            return _verify_all(jobs)
+            return _bad_of(jobs)
         loop = asyncio.get_running_loop()
         half = len(jobs) // 2
-        first = loop.run_in_executor(self._threads, _verify_all, jobs[:half])
-        second = loop.run_in_executor(self._threads, _verify_all, jobs[half:])
+        first = loop.run_in_executor(self._threads, _bad_of, jobs[:half])
+        second = loop.run_in_executor(self._threads, _bad_of, jobs[half:])
         return [*await first, *await second]
 
     def _limits(self) -> Limits:
@@ -350,8 +365,6 @@ class Sequencer:
         return taken
 
     def _made(self, header: Header, taken: Sequence[Waiting]) -> tuple[Staged, bytes] | None:
-        for waiting in taken:
-            self._machine.accept_verified(waiting.jobs)
         block = build_block(header, [waiting.data for waiting in taken])
         try:
             staged = self._machine.stage(block)
@@ -369,5 +382,12 @@ class Sequencer:
         self._threads.shutdown(wait=True)
 
 
-def _verify_all(jobs: Sequence[SignatureJob]) -> list[SignatureJob]:
-    return [job for job in jobs if verify(*job)]
+def _bad_of(jobs: Sequence[SignatureJob]) -> list[SignatureJob]:
+    return [job for job in jobs if not verify(*job)]
+
+
+def _digest_of(raw: bytes) -> Digest:
+    try:
+        return parse_transaction(raw).digest
+    except Refusal:
+        return unreadable_digest(raw)

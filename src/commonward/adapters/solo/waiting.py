@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from commonward.ledger.ids import Digest, MemberId
-from commonward.ledger.transition import SignatureJob
 
 __all__ = ["Full", "Limits", "Waiting", "WaitingRoom"]
 
@@ -39,7 +38,6 @@ class Waiting:
     data: bytes
     digests: tuple[Digest, ...]
     signatures: int
-    jobs: tuple[SignatureJob, ...] = ()  # verified already, so that executing need not
 
 
 class WaitingRoom:
