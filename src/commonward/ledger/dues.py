@@ -8,12 +8,12 @@ Times are rounded up to a whole second. Nothing is ever taken out early: who is 
 from enum import IntEnum
 from typing import Final, NamedTuple
 
-from commonward.ledger.encoding import Value, decode, encode
 from commonward.ledger.ids import BlockTime
 from commonward.ledger.rules import Cells
 
 _SIZE: Final = b"due/size"
 _PAGE: Final = 32  # what one cell lists; more is moved to numbered pages
+_HEAD: Final = 5  # of that cell: how many pages, 4 bytes; how many entries follow, 1
 
 
 class DueKind(IntEnum):
@@ -39,14 +39,19 @@ def _at(time: int) -> bytes:
     return b"due/at/" + time.to_bytes(8, "big")
 
 
-def _entries(value: Value) -> list[tuple[int, bytes]]:
-    assert isinstance(value, list)
-    entries = []
-    for each in value:
-        match each:
-            case [int(kind), bytes(ref)]:
-                entries.append((kind, ref))
-    return entries
+def _entry(kind: DueKind, ref: bytes) -> bytes:
+    return bytes((kind, len(ref))) + ref
+
+
+def _entries(data: bytes) -> list[Due]:
+    """Entries stand one behind another: kind, length, reference. Appending one costs no decoding."""
+    found = []
+    at = 0
+    while at < len(data):
+        end = at + 2 + data[at + 1]
+        found.append(Due(DueKind(data[at]), data[at + 2 : end]))
+        at = end
+    return found
 
 
 class Dues:
@@ -62,13 +67,16 @@ class Dues:
 
     def add(self, at: int, kind: DueKind, ref: bytes) -> None:
         time = -(-at // 1000) * 1000
-        pages, last = self._read(time)
-        if not pages and not last:
+        key = _at(time)
+        data = self._cells.get(key)
+        if data is None:
             self._push(time)
-        if len(last) == _PAGE:
-            self._cells.put(_at(time) + pages.to_bytes(4, "big"), encode(last))
-            pages, last = pages + 1, []
-        self._write(time, pages, [*last, (int(kind), ref)])
+            data = bytes(_HEAD)
+        pages, count, last = int.from_bytes(data[:4], "big"), data[4], data[_HEAD:]
+        if count == _PAGE:
+            self._cells.put(key + data[:4], last)
+            pages, count, last = pages + 1, 0, b""
+        self._cells.put(key, pages.to_bytes(4, "big") + bytes((count + 1,)) + last + _entry(kind, ref))
 
     def take(self, now: int, most: int) -> list[Due]:
         """Removes and returns what is due at `now`, earliest first, at most so many."""
@@ -77,33 +85,24 @@ class Dues:
             time = self.next_due()
             if time is None or time > now:
                 break
-            pages, last = self._read(time)
+            key = _at(time)
+            data = self._cells.get(key)
+            assert data is not None
+            pages, last = int.from_bytes(data[:4], "big"), _entries(data[_HEAD:])
             while last and len(taken) < most:
-                kind, ref = last.pop()
-                taken.append(Due(DueKind(kind), ref))
+                taken.append(last.pop())
             if not last and pages:
                 pages -= 1
-                key = _at(time) + pages.to_bytes(4, "big")
-                last = _entries(decode(self._cells.get(key) or b""))
-                self._cells.delete(key)
+                page = key + pages.to_bytes(4, "big")
+                last = _entries(self._cells.get(page) or b"")
+                self._cells.delete(page)
             if last:
-                self._write(time, pages, last)
+                rest = b"".join(_entry(*each) for each in last)
+                self._cells.put(key, pages.to_bytes(4, "big") + bytes((len(last),)) + rest)
             else:
-                self._cells.delete(_at(time))
+                self._cells.delete(key)
                 self._pop()
         return taken
-
-    def _read(self, time: int) -> tuple[int, list[tuple[int, bytes]]]:
-        data = self._cells.get(_at(time))
-        if data is None:
-            return 0, []
-        match decode(data):
-            case [int(pages), list(last)]:
-                return pages, _entries(last)
-        raise ValueError(f"expected what is due at {time} as [pages, entries]")
-
-    def _write(self, time: int, pages: int, last: list[tuple[int, bytes]]) -> None:
-        self._cells.put(_at(time), encode([pages, last]))
 
     def _size(self) -> int:
         return int.from_bytes(self._cells.get(_SIZE) or b"", "big")
