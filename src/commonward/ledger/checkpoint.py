@@ -18,6 +18,7 @@ refuses that.
 
 import binascii
 import hashlib
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -36,6 +37,8 @@ MAX_LINES: Final = 64
 """Signature lines read in one note. signed-note wants at least 16."""
 
 MAX_NOTE_BYTES: Final = 16 * 1024
+
+_CONTROL: Final = re.compile(r"[\x00-\x09\x0b-\x1f]")
 
 Sign = Callable[[bytes], bytes]
 """Signs a message with Ed25519 and gives 64 bytes."""
@@ -184,7 +187,7 @@ def _text(data: bytes) -> str:
         text = data.decode()
     except UnicodeDecodeError as cause:
         raise NoteError(f"expected UTF-8, got another byte at {cause.start}") from None
-    if any(character < " " and character != "\n" for character in text):
+    if _CONTROL.search(text):
         raise NoteError("expected no control character but newline")
     return text
 
@@ -447,6 +450,13 @@ def _signer(checkpoint: Checkpoint, line: SignatureLine, authority: Authority) -
         if key.covers(seconds * 1000 + 999) and key_hash(line.name, COSIGNATURE, key.public) == line.key_hash:
             return cosigner.member, COSIGNATURE, key.public
     return None
+
+
+def known_lines(note: Note, authority: Authority) -> Note:
+    """The note without lines of keys that the authority does not name: what evidence and trust files carry."""
+    return Note(
+        note.checkpoint, tuple(line for line in note.lines if _signer(note.checkpoint, line, authority) is not None)
+    )
 
 
 def _median(times: list[tuple[int, int]]) -> int:

@@ -397,3 +397,12 @@ def check_tls(der: bytes, ca_der: bytes, member: str, at: BlockTime) -> Leaf:
 def leaf_key(der: bytes) -> tuple[Algorithm, bytes]:
     """Algorithm and public key inside a certificate, nothing judged. Raises CertificateRefused."""
     return _public(_parse(der, "a certificate"), "a certificate")
+
+
+@lru_cache(maxsize=4096)
+def claimed_member(der: bytes) -> str:
+    """Whose certificate it says it is, nothing judged: for finding the CA to judge it by. Raises CertificateRefused."""
+    found = _parse(der, "a certificate").subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
+    if len(found) != 1:
+        raise CertificateRefused(f"expected a certificate that names one organisation, got {len(found)}")
+    return str(found[0].value)
