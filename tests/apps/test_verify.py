@@ -193,3 +193,15 @@ def test_it_runs_by_itself_with_neither_workflows_nor_adapters(folder):
     assert result.returncode == 0, result.stderr
     asked = [sys.executable, "-m", "commonward.apps.verify", str(folder / "record.tlog-proof")]
     assert subprocess.run(asked, capture_output=True, check=False).returncode == 0
+
+
+VECTORS = json.loads((Path(__file__).parent.parent / "vectors" / "evidence.json").read_text())
+
+
+@pytest.mark.parametrize("case", VECTORS["cases"], ids=lambda case: case["name"])
+def test_the_vectors_are_judged_as_they_say(case):
+    record = None if case["record"] is None else case["record"].encode()
+    report = verify_file(case["evidence"].encode(), VECTORS["trust_files"][case["trust"]].encode(), record)
+    assert report.exit_code == case["exit"]
+    assert [[step.rule, step.state] for step in report.steps] == case["steps"]
+    assert report.genesis in ("", VECTORS["ledger"])
