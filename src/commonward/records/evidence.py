@@ -18,9 +18,10 @@ The rules of a Consent are salted one by one: its field 5 is [32 zero bytes, [op
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
-from commonward.ledger.checkpoint import NoteError, from_base64, to_base64
+from commonward.ledger.checkpoint import NoteError, from_base64, parse_note, to_base64
 from commonward.ledger.encoding import Digest, Encodable, Value, decode, encode
 from commonward.ledger.ids import Algorithm
 from commonward.ledger.merkle.map_proof import MapProof
@@ -41,6 +42,10 @@ _HASH: Final = 32
 
 class EvidenceUnreadable(ValueError):
     """Not an evidence file. Says what was expected, and what came."""
+
+
+read_note = lru_cache(maxsize=1024)(parse_note)
+"""As `parse_note`; many files share one checkpoint."""
 
 
 def label_of(payload: type[Payload], field: str) -> str:
@@ -201,6 +206,7 @@ class Evidence:
         try:
             index = _index(lines[2][6:])
             path = tuple(_hash(line) for line in lines[3:])
+            read_note(note)
             return _read(decode(from_base64(lines[1][6:], "the extra data")), index, path, note)
         except EvidenceUnreadable:
             raise

@@ -15,7 +15,7 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Final
 
-from commonward.ledger.checkpoint import Checkpoint, CosignatureError, NoteError, Quorum, WeakQuorum, parse_note
+from commonward.ledger.checkpoint import Checkpoint, CosignatureError, NoteError, Quorum, WeakQuorum
 from commonward.ledger.consent import Consent, ConsentRecord, Credential, consent_key, credential_key
 from commonward.ledger.encoding import Value, decode, digest
 from commonward.ledger.ids import BlockTime, KeyId, MemberId, Purpose, key_id
@@ -30,7 +30,7 @@ from commonward.ledger.rules import author_of_passkey
 from commonward.ledger.transactions import Release, Withdraw, parse_transaction
 from commonward.ledger.transition import ACCEPTED, block_leaf, outcome_leaf
 from commonward.records.certificates import CertificateRefused, SignedStatement, Staff, claimed_member
-from commonward.records.evidence import SEALED_LABEL, Evidence, RecordStatement, label_of
+from commonward.records.evidence import SEALED_LABEL, Evidence, RecordStatement, label_of, read_note
 from commonward.records.fingerprint import Fingerprint, fingerprint, source_fingerprint, verify_in_batch
 from commonward.records.openings import OpenedRule, OpeningError, commit
 from commonward.records.stored import Stored
@@ -86,9 +86,6 @@ _REQUIRED: Final[Mapping[str, frozenset[str]]] = {
 }
 FRESH_MS: Final = 15 * 60 * 1000
 """How long before a mark something shown of the state may have been seen: as long as a recent checkpoint may be."""
-
-
-_note = lru_cache(maxsize=1024)(parse_note)
 
 
 @lru_cache(maxsize=4096)
@@ -172,7 +169,7 @@ class _Judge:
 
     def check_cosigners(self) -> bool:
         try:
-            checkpoint = _note(self.evidence.note).checkpoint
+            checkpoint = read_note(self.evidence.note).checkpoint
         except NoteError as cause:
             return self.find("checkpoint", False, why=str(cause))
         self.find("checkpoint", checkpoint.origin == self.trust.origin, origin=checkpoint.origin, size=checkpoint.size)
@@ -432,7 +429,7 @@ def judge(evidence: Evidence, trust: Trust, thing: bytes | None = None) -> Judge
 def forks(first: Evidence, second: Evidence) -> bool:
     """Whether two evidence files rest on two roots for one size of one log: one of the histories is false."""
     try:
-        one, other = _note(first.note).checkpoint, _note(second.note).checkpoint
+        one, other = read_note(first.note).checkpoint, read_note(second.note).checkpoint
     except NoteError:
         return False
     return one.origin == other.origin and one.size == other.size and one.root != other.root
