@@ -328,3 +328,16 @@ class _PeersOf:
 
     async def ask(self, member: MemberId, path: str, body: bytes) -> bytes:
         return await self._peers.ask(self._member, member, path, body)
+
+
+class SteppedPace:
+    """Keeps what was asked of it and never waits."""
+
+    def __init__(self) -> None:
+        self.settled: list[int] = []
+
+    def start(self) -> float:
+        return 0.0
+
+    async def settle(self, started: float, grid_ms: int) -> None:
+        self.settled.append(grid_ms)

@@ -8,20 +8,20 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from commonward.ledger.encoding import digest, encode
+from commonward.ledger.encoding import Encodable, digest, encode
 from commonward.ledger.ids import ConsentId, Digest, Handle, LedgerId, MemberId, Tag
 from commonward.workflows.wire import Message
 
 # Paths of the peer protocol. Each takes one message and gives one; asking again is always safe.
-ASK: Final = "release"  # SignedRequest -> Answer
+ASK: Final = "release"  # Asked -> Answer
 OPENING: Final = "opening"  # OpeningDeposit -> OpeningAck
 MAILBOX_PUT: Final = "mailbox/put"  # PatientPaper -> Noted
 MAILBOX_LIST: Final = "mailbox/list"  # PapersWanted -> Papers
 MARKS: Final = "marks"  # PapersWanted -> Papers: the sealed openings of a handle's marks, by n
-RECEIPT: Final = "receipt"  # ReceiptNotice -> Noted
+RECEIPT: Final = "receipt"  # ReceiptFacts -> Noted
 RECALL: Final = "recall"  # RecallNotice -> RecallAck
 LATER_PROOFS: Final = "proofs"  # ProofsWanted -> Proofs: what was pending when it was released
-LATE_MARK: Final = "late-mark"  # LateMark -> Noted
+RELAY: Final = "relay"  # a patient's transaction, any member carries it -> Relayed
 
 
 class Mode(IntEnum):
@@ -60,19 +60,17 @@ class Request(Message):
 
 
 @dataclass(frozen=True, slots=True)
-class SignedRequest(Message):
-    """`request` are a Request's bytes; `certificate` is DER; `signature` covers the request's digest.
+class Asked(Message):
+    """What goes to the custodian: a staff member's signed statement of a Request, and what the asker presents.
 
-    `recipient` is the X25519 key of the requester to which the answer is sealed; it must be registered.
-    `trial`, if given, opens the consent's permits that name the requester, should the custodian lack them.
+    `statement` is `records.certificates.SignedStatement` bytes. `permits`: the consent's rules that were opened to
+    the asker (`OpenedRule` values, encoded); the custodian holds them against the root on the ledger, and whatever
+    it refuses follows from them.
     """
 
-    request: bytes
-    certificate: bytes
-    signature: bytes
-
-    def digest(self) -> Digest:
-        return digest("commonward request v1", self.request)
+    statement: bytes
+    permits: tuple[bytes, ...] = ()
+    glass_salt: bytes | None = None  # opens the BreakGlass's commitment to this request
 
 
 class Why(IntEnum):
@@ -83,11 +81,13 @@ class Why(IntEnum):
     STAFF = 3  # certificate or signature does not stand
     ROLE = 4  # this role may not ask this
     PURPOSE = 5  # this kind of member may not ask for this purpose
-    NO_CONSENT = 6  # none is open under that id, or it does not permit this asker and purpose
-    NOT_LIVE = 7  # the ledger could not be shown to be fresh, and grace does not cover it
-    GLASS = 8  # no broken glass stands under that tag
-    WAIT = 9  # something the patient signed has not reached the custodian yet: ask again later
-    STALE = 10  # the request is too old, or not yet valid
+    NO_CONSENT = 6  # none is open under that id for that handle
+    NO_PERMIT = 7  # what was presented does not permit this asker and purpose
+    NOT_LIVE = 8  # the ledger could not be shown to be fresh, and grace does not cover it
+    GLASS = 9  # no broken glass stands under that tag
+    HELD = 10  # a safety hold stands on the handle, for all to see on the ledger
+    STALE = 11  # the request is too old, or not yet valid
+    NOTHING = 12  # nothing to release under what was presented: none held, none permitted, or not known here
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,20 +122,34 @@ class SentRecord(Message):
     stored: bytes
     salt: bytes
     anchor: Anchor | None = None  # None: pending, its proof follows
+    replaces: bytes | None = None  # the id of the version before
+
+
+class MarkState(IntEnum):
+    """What a patient is told of a mark besides its facts."""
+
+    STANDS = 1
+    LATE = 2  # left while the ledger was away; its mark follows, or followed
+    VOID = 3  # a number that was reserved and never used
 
 
 @dataclass(frozen=True, slots=True)
 class MarkFacts(Message):
-    """What a mark commits to: each field is a commitment's value on the ledger, with the salt that opens it."""
+    """What a mark commits to. The ledger has a commitment for each; `salts` (32 bytes each) open them in this order:
+    request, decision, consent, n, previous, sealed. `request` is the signed request (`SignedStatement` bytes).
+
+    `previous` is the digest of the facts of the mark before, zero for the first; `sealed` that of the sealed bundle,
+    zero for a void mark. `decision` is the encoded list of [record id, decision].
+    """
 
     tag: Tag
+    request: bytes
+    decision: Digest
+    consent: ConsentId
     n: int
-    previous: Digest  # of the mark before: digest of its facts; zero for the first
-    request: Digest
-    decision: bytes
-    consent: bytes
-    sealed: Digest  # of the bundle sealed to the requester
-    salts: tuple[bytes, ...]  # 32 bytes each: request, decision, consent, n, previous, sealed
+    previous: Digest
+    sealed: Digest
+    salts: tuple[bytes, ...]
 
     def digest(self) -> Digest:
         """What the next mark calls `previous`."""
@@ -143,20 +157,40 @@ class MarkFacts(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class PatientMark(Message):
+    """One line of the patient's log, sealed to the patient: a mark's opening, and what it means."""
+
+    custodian: MemberId
+    requester: MemberId
+    purpose: str
+    role: str
+    department: str
+    number: str  # the opaque number of the staff member
+    at: int
+    records: int
+    kinds: tuple[str, ...]
+    state: MarkState
+    facts: MarkFacts
+    glass: Tag | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Bundle(Message):
     """What a delivery holds once opened. `id` names this release: a leaked copy names it.
 
-    The mark's running number and its predecessor are the patient's business: the requester gets the tag alone.
+    The mark's running number and its predecessor are the patient's business: the requester gets the tag, and what
+    opens request, decision and consent.
     """
 
     id: bytes
     tag: Tag
     request: Digest
-    decision: bytes
-    decision_salt: bytes
-    request_salt: bytes
     handle: Handle
+    consent: ConsentId
     at: int
+    decisions: bytes
+    salts: tuple[bytes, ...]  # of request, decision, consent
     records: tuple[SentRecord, ...]
     late: bool = False
 
@@ -207,6 +241,7 @@ class PaperKind(IntEnum):
     RECEIPT = 2
     GLASS = 3
     NOTICE = 4
+    LINK = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,12 +252,25 @@ class PatientPaper(Message):
     kind: PaperKind
     id: bytes
     sealed: bytes
+    number: int = 0  # of a mark: its n; of a mailbox paper: its place
 
 
 @dataclass(frozen=True, slots=True)
 class PapersWanted(Message):
+    """Asked on a patient's behalf by any member; `proof` is a live passkey's over `digest`, so that nobody else
+    learns how many papers there are."""
+
+    ledger: LedgerId
+    member: MemberId
     handle: Handle
-    after: bytes = b""
+    at: int
+    after: int = 0
+    proof: bytes = b""
+
+    def digest(self) -> Digest:
+        """Bound to who is asked, and when."""
+        facts: list[Encodable] = [self.ledger, self.member, self.handle, self.at, self.after]
+        return digest("commonward papers wanted v1", encode(facts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,13 +286,16 @@ class Noted(Message):
 
 
 @dataclass(frozen=True, slots=True)
-class ReceiptNotice(Message):
-    """Tells the custodian which log entry holds the receipt for a tag, and opens it."""
+class ReceiptFacts(Message):
+    """What a receipt commits to, opened to custodian and patient. `salts`: of tag, sealed, decision."""
 
+    requester: MemberId
     tag: Tag
-    index: int
+    sealed: Digest
+    decision: Digest
     salts: tuple[bytes, ...]
-    decision: bytes
+    index: int  # of the Receipt in the log
+    at: int
 
 
 class Fault(IntEnum):
@@ -295,26 +346,73 @@ class Proofs(Message):
     index: int = -1
 
 
+@dataclass(frozen=True, slots=True)
+class Relayed(Message):
+    """What became of a patient's transaction: accepted (0) or a refusal's number; -1 when it never left."""
+
+    code: int
+    digest: Digest
+    index: int = -1
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentOpening(Message):
+    """All of a consent, for patient and custodian. `rules` is `RulesTree.open_all`."""
+
+    consent: ConsentId
+    rules: bytes
+    recipients: tuple[str, ...]
+    recipients_salt: bytes
+    form: bytes
+    form_salt: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PermitsOpening(Message):
+    """For a requester: the permits that name it, each an encoded `OpenedRule` value."""
+
+    consent: ConsentId
+    permits: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawOpening(Message):
+    consent: ConsentId
+    reason: str
+    salt: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Opened(Message):
+    """One of the three, as it is sealed to its reader."""
+
+    consent: ConsentOpening | None = None
+    permits: PermitsOpening | None = None
+    withdraw: WithdrawOpening | None = None
+
+
+def opening_info(ledger: LedgerId, to: MemberId, entry: Digest) -> bytes:
+    """HPKE info of a sealed opening: it opens for one reader and one transaction alone."""
+    return encode(["opening", ledger, to, entry])
+
+
+def delivery_info(ledger: LedgerId, custodian: MemberId, requester: MemberId, tag: Tag) -> bytes:
+    return encode(["delivery", ledger, custodian, requester, tag])
+
+
+def paper_info(ledger: LedgerId, handle: Handle, kind: PaperKind) -> bytes:
+    return encode(["paper", ledger, handle, int(kind)])
+
+
+def sealed_digest(sealed: bytes) -> Digest:
+    """What a mark and a receipt commit to of a delivery."""
+    return digest("commonward sealed bundle v1", sealed)
+
+
 def encounter_commitment(salt: bytes, number: str) -> Digest:
     """Hides the encounter's number; two requests of one encounter carry the same commitment."""
     return digest("commonward encounter v1", salt, number.encode())
 
 
-def padded(message: bytes, size: int) -> bytes:
-    """A length-prefixed message filled with zeros to `size` bytes."""
-    if len(message) + 4 > size:
-        raise ValueError(f"a message of {len(message)} bytes does not fit {size}")
-    return len(message).to_bytes(4, "big") + message + bytes(size - 4 - len(message))
-
-
-def unpadded(data: bytes) -> bytes:
-    """Raises ValueError unless the filling is zero: what is sealed has one form."""
-    length = int.from_bytes(data[:4], "big")
-    if len(data) < 4 or length > len(data) - 4 or any(data[4 + length :]):
-        raise ValueError("padding is not as it should be")
-    return data[4 : 4 + length]
-
-
 NO_CONSENT_ID: Final = ConsentId(bytes(16))
-
-_ = encode

@@ -30,6 +30,10 @@ class Sealing:
         """16 bytes that stand for these facts in this vault alone: without the index key they cannot be guessed."""
         return digest(f"commonward vault {kind} v1", self._keys.index, encode(parts))[:16]
 
+    def secret(self, kind: str, *parts: Encodable) -> bytes:
+        """32 bytes that follow from these facts: a salt that must come out the same when a step is walked again."""
+        return digest(f"commonward vault secret {kind} v1", self._keys.index, encode(parts))
+
     def seal(self, place: str, key: bytes, plaintext: bytes) -> bytes:
         """`place` and `key` are bound: a paper moved to another place does not open there."""
         return envelope.seal_bytes(self._keys.wrap, self._entropy.bytes(12), plaintext, place.encode() + b"\0" + key)

@@ -1,0 +1,231 @@
+"""Consent, where it is obeyed: openings arrive, are held against the ledger, acknowledged, and stand for rules.
+
+An opening that never arrives must not fail open: while any consent or withdrawal of a linked handle is unopened
+here, releases for that handle stop. Withdrawn consents count no more; a deny outlives the end of its consent.
+The patient's side is `patient`.
+"""
+
+from dataclasses import dataclass
+
+from commonward.ledger.consent import Consent, Withdraw
+from commonward.ledger.encoding import decode
+from commonward.ledger.ids import ConsentId, Digest, Handle, Purpose
+from commonward.records.decide import Given
+from commonward.records.envelope import EnvelopeError, unpad
+from commonward.records.openings import OpenedRule, Opening, OpeningError, open_all_rules
+from commonward.records.rules import Effect, Rule, RuleError, check_numbers
+from commonward.workflows import commitments
+from commonward.workflows.member import Member
+from commonward.workflows.member_log import Event
+from commonward.workflows.messages import (
+    OPENING,
+    ConsentOpening,
+    Opened,
+    OpeningAck,
+    OpeningDeposit,
+    PermitsOpening,
+    ack_message,
+    opening_info,
+)
+from commonward.workflows.ports import Entry, PeerAway
+from commonward.workflows.sealing import Drawer
+from commonward.workflows.wire import Message, MessageError
+
+
+@dataclass(frozen=True, slots=True)
+class Kept(Message):
+    """An opening that reached this member, opened and checked: of a consent in full, of permits, or a withdrawal."""
+
+    entry: Digest
+    opened: Opened
+
+
+class Openings:
+    """The openings of one member, as custodian and as requester, and those it passes on."""
+
+    def __init__(self, member: Member) -> None:
+        self._member = member
+        vault = member.ports.vault
+        self._kept = Drawer(vault, member.sealing, "openings", Kept)
+        self._early = Drawer(vault, member.sealing, "openings-early", OpeningDeposit)
+        self._onward = Drawer(vault, member.sealing, "openings-onward", OpeningDeposit)
+
+    # arriving
+
+    async def deposit(self, deposit: OpeningDeposit) -> OpeningAck:
+        """Takes in what is for this member and passes on what is for another, keeping it until that one has it.
+
+        The answer carries the addressee's signature, or none while it could not be reached or does not yet see the
+        transaction: ask again.
+        """
+        if deposit.to == self._member.id:
+            return self.take(deposit)
+        key = self._member.sealing.name("onward", deposit.to, deposit.entry)
+        self._onward.put(key, deposit)
+        return await self._pass_on(key, deposit)
+
+    async def _pass_on(self, key: bytes, deposit: OpeningDeposit) -> OpeningAck:
+        try:
+            answer = await self._member.ports.peers.ask(deposit.to, OPENING, deposit.to_bytes())
+            ack = OpeningAck.parse(answer)
+        except (PeerAway, MessageError):
+            return OpeningAck(deposit.to, deposit.entry, b"", b"")
+        if ack.signature:
+            self._onward.remove(key)
+        return ack
+
+    async def settle(self) -> None:
+        """Tries again what could not be delivered, and what came before its transaction. Called at each tick."""
+        for key, deposit in list(self._onward.every()):
+            await self._pass_on(key, deposit)
+        for key, deposit in list(self._early.every()):
+            if self.take(deposit).signature:
+                self._early.remove(key)
+
+    def take(self, deposit: OpeningDeposit) -> OpeningAck:
+        """An opening for this member. Acknowledged by signature once it fits the ledger's commitment.
+
+        Raises OpeningError when it does not open or does not fit: it is not kept.
+        """
+        member = self._member
+        ledger = member.ports.ledger.ledger_id
+        stands = member.reading.payload(deposit.entry)
+        if stands is None:  # the transaction has not reached this node yet
+            self._early.put(deposit.entry, deposit)
+            return OpeningAck(member.id, deposit.entry, b"", b"")
+        try:
+            plain = unpad(member.ports.keys.open_sealed(opening_info(ledger, member.id, deposit.entry), deposit.sealed))
+            opened = Opened.parse(plain)
+        except (EnvelopeError, MessageError) as cause:
+            raise OpeningError(f"an opening for {member.id} does not open: {cause}") from cause
+        entry, payload = stands
+        self._check(opened, payload)
+        # Full and in part are kept apart: a requester that is a custodian too gets both, and neither hides the other.
+        key = member.sealing.name("opening", deposit.entry, 1 if opened.permits else 0)
+        self._kept.put(key, Kept(entry.digest, opened))
+        algorithm, _, key_id = member.ports.keys.public(Purpose.OPERATE)
+        signature = member.ports.keys.sign(Purpose.OPERATE, ack_message(ledger, deposit.entry))
+        return OpeningAck(member.id, deposit.entry, key_id, signature, int(algorithm))
+
+    @staticmethod
+    def _check(opened: Opened, payload: Consent | Withdraw) -> None:
+        """Raises OpeningError unless what was opened is what the transaction committed to."""
+        if isinstance(payload, Withdraw):
+            if opened.withdraw is None or opened.withdraw.consent != payload.id:
+                raise OpeningError("expected the opening of a withdrawal")
+            Opening(commitments.REASON, opened.withdraw.salt, opened.withdraw.reason).check(
+                payload.reason, commitments.REASON
+            )
+        elif opened.consent is not None:
+            check_consent(opened.consent, payload)
+        elif opened.permits is not None:
+            read_permits(opened.permits, payload)
+        else:
+            raise OpeningError("expected the opening of a consent")
+
+    # what is known
+
+    def unopened(self, handle: Handle) -> list[Entry]:
+        """Transactions of the patient that stand on the ledger and have not been opened here: releases wait."""
+        history = self._member.reading.history(handle)
+        withdrawn = {payload.id for _, payload in history if isinstance(payload, Withdraw)}
+        missing = []
+        for entry, payload in history:
+            if isinstance(payload, Consent) and payload.id in withdrawn:
+                continue  # whatever it said, it says no more
+            if self._get(entry.digest, full=True) is None:
+                missing.append(entry)
+        return missing
+
+    def _get(self, entry: Digest, *, full: bool) -> Opened | None:
+        kept = self._kept.get(self._member.sealing.name("opening", entry, 0 if full else 1))
+        return None if kept is None else kept.opened
+
+    def givens(self, handle: Handle, named: ConsentId | None) -> list[Given]:
+        """As custodian: every rule that stands for this handle. Permits of the named consent alone count.
+
+        Denies of all consents stand until withdrawn by name, also beyond the end of their consent.
+        """
+        history = self._member.reading.history(handle)
+        withdrawn = {payload.id for _, payload in history if isinstance(payload, Withdraw)}
+        found: list[Given] = []
+        for entry, payload in history:
+            if not isinstance(payload, Consent) or payload.id in withdrawn:
+                continue
+            opened = self._get(entry.digest, full=True)
+            if opened is None or opened.consent is None:
+                continue  # `unopened` has said so
+            rules = check_consent(opened.consent, payload)
+            if payload.id != named:
+                rules = tuple(rule for rule in rules if rule.effect is Effect.DENY)
+            if rules:
+                found.append(Given(payload.id, rules, int(payload.assurance), payload.end))
+        return found
+
+    def permits(self, handle: Handle, consent: ConsentId) -> tuple[tuple[bytes, ...], list[Given]]:
+        """As requester: the permits of a consent that were opened to this member, as bytes to present and as rules."""
+        for entry, payload in self._member.reading.history(handle):
+            if isinstance(payload, Consent) and payload.id == consent:
+                opened = self._get(entry.digest, full=False)
+                if opened is not None and opened.permits is not None:
+                    rules = read_permits(opened.permits, payload)
+                    return opened.permits.permits, [Given(consent, rules, int(payload.assurance), payload.end)]
+        return (), []
+
+    def permitted_consents(self, handle: Handle) -> list[ConsentId]:
+        """Consents of a handle, open now, whose permits were opened to this member."""
+        found = []
+        for entry, payload in self._member.reading.history(handle):
+            if (
+                isinstance(payload, Consent)
+                and self._member.reading.consent(payload.id) is not None
+                and self._get(entry.digest, full=False) is not None
+            ):
+                found.append(payload.id)
+        return found
+
+    def watch(self) -> list[tuple[Handle, Entry]]:
+        """Unopened transactions of all linked handles; each is logged once, and stays until its opening comes."""
+        handles = self._member.identity.handles()
+        return [(handle, entry) for handle in handles for entry in self.unopened(handle)]
+
+    def note_unopened(self, handle: Handle) -> None:
+        self._member.log.note(
+            Event.OPENED_LATE, "a consent or withdrawal has not been opened here: releases wait", handle=handle
+        )
+
+
+def check_consent(opening: ConsentOpening, payload: Consent) -> tuple[Rule, ...]:
+    """All rules of a consent, once shown to be what it commits to. Raises OpeningError."""
+    if opening.consent != payload.id:
+        raise OpeningError("this opening is of another consent")
+    tree = open_all_rules(opening.rules, payload.rules)
+    Opening(commitments.RECIPIENTS, opening.recipients_salt, list(opening.recipients)).check(
+        payload.recipients, commitments.RECIPIENTS
+    )
+    Opening(commitments.FORM, opening.form_salt, opening.form).check(payload.form, commitments.FORM)
+    try:
+        rules = tuple(Rule.from_value(value) for value in tree.values())
+        check_numbers(rules)
+    except RuleError as cause:
+        raise OpeningError(f"a rule of this consent cannot be read: {cause}") from cause
+    return rules
+
+
+def read_permits(opening: PermitsOpening, payload: Consent) -> tuple[Rule, ...]:
+    """The permits that were opened, once shown to be under the consent's root. Raises OpeningError."""
+    if opening.consent != payload.id:
+        raise OpeningError("these permits are of another consent")
+    return presented_rules(opening.permits, payload.rules)
+
+
+def presented_rules(permits: tuple[bytes, ...], root: bytes) -> tuple[Rule, ...]:
+    """Rules that someone shows, each under the consent's root. Raises OpeningError."""
+    try:
+        return tuple(Rule.from_value(OpenedRule.from_value(decode(each)).check(root)) for each in permits)
+    except RuleError as cause:
+        raise OpeningError(f"a permit of this consent cannot be read: {cause}") from cause
+    except OpeningError:
+        raise
+    except ValueError as cause:
+        raise OpeningError(f"a permit is not our encoding: {cause}") from cause
