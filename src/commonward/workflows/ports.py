@@ -9,7 +9,7 @@ the file learns counts and nothing else, who alters it is caught when it is open
 can delay care.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import IntEnum
@@ -28,7 +28,7 @@ from commonward.ledger.ids import (
     Purpose,
     Tag,
 )
-from commonward.records.stored import Parsed
+from commonward.records.stored import Parsed, Stored
 
 
 class WorldError(Exception):
@@ -537,11 +537,26 @@ class Translated:
 
 
 @dataclass(frozen=True, slots=True)
+class NamesSaid:
+    """What a source says of two of its own patient names: one person (`joined`), or not after all."""
+
+    left: str
+    right: str
+    joined: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Translation:
-    """What became of one message: its own id (a control id, not trusted to be unique) and its records, if any."""
+    """What became of one message: its own id (a control id, not trusted to be unique) and its records, if any.
+
+    `names` is said once, with the message; `notes` are what a person must look at, because no rule may act on it.
+    """
 
     source_id: str
     records: tuple[Translated, ...]
+    names: tuple[NamesSaid, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class Unreadable(ValueError):
@@ -553,6 +568,23 @@ class Translator(Protocol):
 
     def translate(self, raw: bytes) -> Translation:
         """Raises Unreadable. A message that maps to nothing gives no records and is anchored raw."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """One resource of a slab: plain JSON values (as `orjson.loads` gives), and the stored bytes of the same."""
+
+    where: str
+    tree: dict[str, Any]
+    stored: Stored
+
+
+class Cutter(Protocol):
+    """Cuts a slab, a piece that holds many resources as they lay in a file. Runs in worker processes; must pickle."""
+
+    def cut(self, slab: Piece) -> Iterable[Cut | Piece]:
+        """Never raises: what is not plain comes out as a piece of its own, with its trouble if it has one."""
         ...
 
 

@@ -20,7 +20,7 @@ from commonward.adapters.hl7v2.patients import IdentityEvent, brief, identity_ev
 from commonward.adapters.hl7v2.results import Results, orders
 from commonward.adapters.hl7v2.tables import CONFIDENTIALITY, IDENTITY_EVENTS, V3
 from commonward.records.stored import NotStorable, parse
-from commonward.workflows.ports import Translated, Translation, Unreadable
+from commonward.workflows.ports import NamesSaid, Translated, Translation, Unreadable
 
 _HEADER = (1, 2, 3, 4, 7, 9, 10, 12, 18)  # fields of MSH that the reading itself uses
 _BETWEEN_TWO = frozenset(("A17", "A24", "A37"))  # events that name two patients, each with a PID
@@ -231,6 +231,25 @@ def _header_of_event(message: Message) -> None:
         evn.read.add(1)
 
 
+_JOINS = frozenset(("merge", "link", "change-identifier"))
+
+
+def _said(events: Sequence[IdentityEvent]) -> tuple[tuple[NamesSaid, ...], tuple[str, ...]]:
+    """What joins or parts two names of a patient, and what only a person may act on.
+
+    Accounts and visits that move between patients are for a person: records keep the patient that they came with, and
+    the sender sends them again under the other.
+    """
+    names, notes = [], []
+    for event in events:
+        survivor, prior = event.survivor.name, event.prior.name if event.prior else ""
+        if prior and prior != survivor and (event.kind in _JOINS or event.kind == "unlink"):
+            names.append(NamesSaid(survivor, prior, event.kind in _JOINS, f"HL7 ADT^{event.event} ({event.kind})"))
+        elif event.kind not in (*_JOINS, "unlink", "delete"):
+            notes.append(f"HL7 ADT^{event.event} says {event.kind}; look at it in the source system")
+    return tuple(names), tuple(notes)
+
+
 def _resource(tree: Json, patient_name: str, *, supporting: bool = False) -> Resource:
     tree = drop_empty(tree)
     return Resource(str(tree["resourceType"]), str(tree["id"]), orjson.dumps(tree), patient_name, supporting)
@@ -257,4 +276,5 @@ class Hl7Translator:
             )
         except (BadMessage, NotStorable) as cause:
             raise Unreadable(str(cause)) from cause
-        return Translation(str(source_id(message)), records)
+        names, notes = _said(mapped.identity)
+        return Translation(str(source_id(message)), records, names, notes)
