@@ -13,8 +13,7 @@ Log leaves: each transaction [1, digest, height, header time, code], in the bloc
 [2, height, header time, state root]. A block in which nothing happened and nothing was due leaves no trace.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from typing import ClassVar, Final, NamedTuple
 
 from commonward.ledger.authentic import (
@@ -25,17 +24,30 @@ from commonward.ledger.authentic import (
     check_common,
     member_signature_job,
 )
-from commonward.ledger.encoding import Digest, decode, encode
+from commonward.ledger.encoding import decode, encode
 from commonward.ledger.genesis import Genesis, write_genesis
-from commonward.ledger.ids import BlockTime, Height, LedgerId, MemberId, Purpose
+from commonward.ledger.ids import BlockTime, Height, MemberId, Purpose
 from commonward.ledger.members.weights import write_authority
-from commonward.ledger.merkle.log import Log, LogStore, StagedAppend
+from commonward.ledger.merkle.log import Log, LogStore
 from commonward.ledger.merkle.map import AuthenticatedMap, MapProof
 from commonward.ledger.parameters import Parameter
 from commonward.ledger.proofs import VerificationCache, Verifier
 from commonward.ledger.refusals import QuotaExceeded, Refusal, TooManySignatures
 from commonward.ledger.rulebook import Fixed, apply, apply_due
 from commonward.ledger.rules import Header, MemberSigner
+from commonward.ledger.staging import (
+    ACCEPTED,
+    TIP_KEY,
+    Checkpointed,
+    Outcome,
+    Staged,
+    Standing,
+    StateDamaged,
+    Tip,
+    block_leaf,
+    outcome_leaf,
+    outcome_leaves,
+)
 from commonward.ledger.state import MemoryStore, State, Store
 from commonward.ledger.transactions import (
     Bundle,
@@ -61,8 +73,6 @@ __all__ = [
     "outcome_leaf",
 ]
 
-ACCEPTED: Final = 0
-
 PROTOCOLS: Final = frozenset({1})
 """Versions of the rules that this code knows."""
 
@@ -73,111 +83,10 @@ FRESHNESS. Forgetting later changes no outcome, so it is done a little at a time
 _FORGET_A_BLOCK: Final = 4
 _MAX_CACHED: Final = 16_384
 _MAX_PARSED: Final = 8_192
-_MARK: Final = Digest(b"\xff" * 32)
-
-
-class StateDamaged(RuntimeError):
-    """The stores do not hold what this node kept last: restore it, or replay the block log into fresh ones."""
 
 
 class UnknownProtocol(RuntimeError):
     """The members agreed on rules that this version of the program does not know: it must not go on."""
-
-
-class Tip(NamedTuple):
-    """Where the ledger is: the last block that left a trace, and the checkpoint that it led to (`size`, `root`)."""
-
-    height: Height
-    time: BlockTime
-    size: int
-    root: Digest
-    state_root: Digest
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one transaction: 0 or a refusal's number. `member`: whose key signed; None for a passkey, or
-    when no author was found. `index`: of its leaf in the log."""
-
-    digest: Digest
-    code: int
-    kind: int
-    member: MemberId | None
-    index: int
-
-
-class Checkpointed(NamedTuple):
-    size: int
-    root: Digest
-
-
-class Staged(NamedTuple):
-    """A block that was computed and not kept.
-
-    `outcomes`, and `transactions` beside them (None for what could not be read), are for whoever indexes the ledger;
-    `refusals` (same order; None when accepted) are for people, and not consensus. `leaves`: the log's new ones,
-    from `first` on. When `idle`, the checkpoint is the old one and there are none.
-    """
-
-    header: Header
-    idle: bool
-    outcomes: tuple[Outcome, ...]
-    transactions: tuple[tuple[Transaction | None, Outcome], ...]
-    refusals: tuple[Refusal | None, ...]
-    checkpoint: Checkpointed
-    state_root: Digest
-    first: int
-    leaves: tuple[bytes, ...]
-    changes: Mapping[bytes, bytes | None]
-    standing: "_Standing"
-    append: StagedAppend | None
-    cells: Mapping[bytes, bytes | None]
-
-    @property
-    def tip(self) -> Tip:
-        """Where the ledger will be."""
-        return self.standing.tip
-
-
-def outcome_leaf(digest: Digest, height: int, time: int, code: int) -> bytes:
-    return encode([1, digest, height, time, code])
-
-
-def block_leaf(height: int, time: int, state_root: Digest) -> bytes:
-    return encode([2, height, time, state_root])
-
-
-_TIP_KEY: Final = b"m/tip"
-
-
-class _Standing(NamedTuple):
-    """What this node remembers of where it is, in one record."""
-
-    tip: Tip
-    applied: Header
-    sealed: int  # blocks that left a trace, genesis included: numbers the records of what to forget
-    forgotten: int  # of which so many are forgotten
-
-    def to_bytes(self, ledger: LedgerId) -> bytes:
-        return encode([ledger, tuple(self.tip), tuple(self.applied), self.sealed, self.forgotten])
-
-    @classmethod
-    def parse(cls, data: bytes, ledger: LedgerId) -> "_Standing":
-        match decode(data):
-            case [
-                bytes(of),
-                [int(height), int(time), int(size), bytes(root), bytes(state_root)],
-                [int(at), int(when)],
-                int(sealed),
-                int(forgotten),
-            ]:
-                if of != ledger:
-                    raise StateDamaged(f"expected the state of ledger {ledger.hex()}, got that of {of.hex()}")
-                return cls(
-                    Tip(Height(height), BlockTime(time), size, Digest(root), Digest(state_root)),
-                    Header(Height(at), BlockTime(when)), sealed, forgotten,
-                )  # fmt: skip
-        raise StateDamaged("expected the record of where this node stands")
 
 
 class Machine:
@@ -201,14 +110,14 @@ class Machine:
         self._cache = VerificationCache()
         self._map = AuthenticatedMap(store, map_bits)
         self._staged: Staged | None = None
-        self._standing: _Standing
-        data = store.get(_TIP_KEY)
+        self._standing: Standing
+        data = store.get(TIP_KEY)
         if data is None:
             log_store.truncate(0)
             self.log = Log(log_store, 0)
             self._begin()
             return
-        self._standing = _Standing.parse(data, self.ledger_id)
+        self._standing = Standing.parse(data, self.ledger_id)
         tip = self._standing.tip
         log_store.truncate(tip.size)
         try:
@@ -226,7 +135,7 @@ class Machine:
         state = State(self._read)
         write_genesis(self.genesis, state)
         nothing = Tip(header.height, header.time, 0, self.log.root(), self._map.root)
-        self._standing = _Standing(nothing, header, 0, 0)
+        self._standing = Standing(nothing, header, 0, 0)
         self._keep(self._seal(header, state, [], ()))
 
     # ------------------------------------------------------------------------------------------------------ reading
@@ -401,7 +310,7 @@ class Machine:
         tip, standing = self.tip, self._standing._replace(applied=header)
         self._staged = Staged(
             header, True, (), (), (), Checkpointed(tip.size, tip.root), tip.state_root, tip.size, (),
-            {_TIP_KEY: standing.to_bytes(self.ledger_id)}, standing, None, {},
+            {TIP_KEY: standing.to_bytes(self.ledger_id)}, standing, None, {},
         )  # fmt: skip
         return self._staged
 
@@ -414,7 +323,7 @@ class Machine:
         changes.update(self._map.update(cells))
         state_root = self._map.root
         leaves = [
-            *_outcome_leaves(header, [each.outcome for each in done]),
+            *outcome_leaves(header, [each.outcome for each in done]),
             block_leaf(header.height, header.time, state_root),
         ]
         append = self.log.stage(leaves)
@@ -425,8 +334,8 @@ class Machine:
             changes[b"x" + digest] = b""
         changes[_forget_key(old.sealed)] = encode([header.time, tip.size, tuple(burnt)])
         forgotten = self._forget(old, header, changes)
-        standing = _Standing(tip, header, old.sealed + 1, forgotten)
-        changes[_TIP_KEY] = standing.to_bytes(self.ledger_id)
+        standing = Standing(tip, header, old.sealed + 1, forgotten)
+        changes[TIP_KEY] = standing.to_bytes(self.ledger_id)
         return Staged(
             header,
             False,
@@ -443,7 +352,7 @@ class Machine:
             cells,
         )
 
-    def _forget(self, standing: _Standing, header: Header, changes: dict[bytes, bytes | None]) -> int:
+    def _forget(self, standing: Standing, header: Header, changes: dict[bytes, bytes | None]) -> int:
         number = standing.forgotten
         for number in range(standing.forgotten, min(standing.sealed, standing.forgotten + _FORGET_A_BLOCK)):
             key = _forget_key(number)
@@ -566,17 +475,6 @@ class _Run:
         if signatures > parameters[Parameter.BLOCK_SIGNATURES]:
             raise TooManySignatures(signatures, parameters[Parameter.BLOCK_SIGNATURES])
         self._signatures = signatures
-
-
-def _outcome_leaves(header: Header, outcomes: Sequence[Outcome]) -> Iterator[bytes]:
-    """As `outcome_leaf`, but encoded once for each code: the leaves of a block differ in their 32 bytes of digest."""
-    forms: dict[int, tuple[bytes, bytes]] = {}
-    for outcome in outcomes:
-        form = forms.get(outcome.code)
-        if form is None:
-            before, after = outcome_leaf(_MARK, header.height, header.time, outcome.code).split(_MARK)
-            form = forms[outcome.code] = before, after
-        yield form[0] + outcome.digest + form[1]
 
 
 def _forget_key(number: int) -> bytes:
