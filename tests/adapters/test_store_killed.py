@@ -22,7 +22,7 @@ from commonward.ledger.ids import BlockTime
 from commonward.ledger.merkle.log import Log
 from commonward.workflows.ports import LogRow, RecordRow
 
-ROUNDS = 4
+ROUNDS = 3
 
 
 def octets(name: str, length: int) -> bytes:

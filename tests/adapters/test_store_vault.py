@@ -7,6 +7,7 @@ import resource
 import signal
 import sqlite3
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -254,12 +255,32 @@ def test_erased_bytes_stay_in_no_file_of_the_vault(path: Path) -> None:
     with SqlVault(path) as vault:
         vault.add_records([record("a"), needle, record("b")])
         vault.put("d", b"k", paper)
-        vault.destroy_records([needle.id])
         vault.remove("d", b"k")
+        vault.destroy_records([needle.id])
         everything = b"".join(file.read_bytes() for file in path.parent.iterdir())
     for secret in (needle.wrapped, needle.sealed[:64], needle.sealed[-64:], paper[:64], paper[-64:]):
         assert secret not in everything
     assert record("a").wrapped in everything, "the search itself works"
+
+
+def test_papers_removed_in_a_row_leave_the_write_ahead_log_within_a_second_of_writing(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paper = octets("paper", 3000)
+
+    def is_there() -> bool:
+        return paper[:64] in b"".join(file.read_bytes() for file in path.parent.iterdir())
+
+    with SqlVault(path) as vault:
+        vault.put("d", b"k", paper)
+        vault.remove("d", b"k")
+        later = time.monotonic() + 1
+        monkeypatch.setattr(time, "monotonic", lambda: later)
+        vault.put("d", b"other", b"v")
+        assert not is_there()
+        vault.put("d", b"k", paper)
+        vault.remove("d", b"k")
+    assert not is_there(), "closing empties it too"
 
 
 def test_an_erasure_inside_a_transaction_empties_the_log_at_its_end(path: Path) -> None:

@@ -8,15 +8,18 @@ destruction of its wrapped key, here and in backups.
 Statements go through SQLAlchemy Core so that PostgreSQL can take over when a hospital outgrows one file.
 """
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from sqlalchemy import ColumnElement, Row, Select, Table, delete, func, insert, select, update
-from sqlalchemy.engine import Connection
+from sqlalchemy import ColumnElement, Row, Select, Table, bindparam, delete, func, insert, select, update
+from sqlalchemy.engine import Connection, Dialect
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.sql.compiler import SQLCompiler
 
 from commonward.ledger.ids import BlockTime, Digest, Handle, Tag
 from commonward.workflows.ports import BatchRow, LogRow, MarkRow, MarkState, RecordHead, RecordRow
@@ -30,7 +33,21 @@ __all__ = ["SqlVault"]
 CHUNK = 500
 """Values in one `IN (...)`: well under SQLite's limit of 32,766, and few distinct statements to compile."""
 
+EMPTY_EVERY = 1.0
+"""Seconds between two emptyings of the write-ahead log for removed papers; an erased record does not wait."""
+
 T = TypeVar("T")
+
+
+Rows = Sequence["Row[*tuple[Any, ...]]"]
+
+
+@lru_cache(maxsize=16)
+def _compiled(dialect: Dialect, query: "Select[*tuple[Any, ...]]", column: "ColumnElement[bytes]") -> str | None:
+    """With `CHUNK` places in order; None where the driver takes values by name."""
+    places = [bindparam(f"v{n}", type_=column.type) for n in range(CHUNK)]
+    made = query.where(column.in_(places)).compile(dialect=dialect)
+    return str(made) if isinstance(made, SQLCompiler) and made.positional else None
 
 
 def _chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
@@ -50,7 +67,9 @@ class SqlVault:
         """
         self.path = path
         self._inside = False
-        self._erased = False
+        self._erased = False  # the write-ahead log may hold what was removed
+        self._at_once = False  # and must be emptied when this transaction ends
+        self._emptied = 0.0
         self._closed = False
         with self._translated():
             self._engine = open_engine(path, cache_mib=cache_mib)
@@ -84,7 +103,7 @@ class SqlVault:
         """All calls inside happen together or not at all. Does not nest."""
         if self._inside:
             raise RuntimeError("a vault transaction does not nest")
-        erased = self._erased
+        before = self._erased, self._at_once
         try:
             with self._translated(), self._writer.begin():
                 self._inside = True
@@ -93,9 +112,9 @@ class SqlVault:
                 finally:
                     self._inside = False
         except BaseException:
-            self._erased = erased
+            self._erased, self._at_once = before
             raise
-        if self._erased:
+        if self._at_once or (self._erased and time.monotonic() - self._emptied >= EMPTY_EVERY):
             self._empty_log()
 
     @contextmanager
@@ -114,7 +133,9 @@ class SqlVault:
         """
         with self._translated():
             busy = self._reader.exec_driver_sql("pragma wal_checkpoint(truncate)").one()[0]
-        self._erased = bool(busy)
+        if not busy:
+            self._erased = self._at_once = False
+            self._emptied = time.monotonic()
 
     def _all(self, query: "Select[*tuple[Any, ...]]") -> Sequence["Row[*tuple[Any, ...]]"]:
         with self._translated():
@@ -123,6 +144,24 @@ class SqlVault:
     def _one(self, query: "Select[*tuple[Any, ...]]") -> "Row[*tuple[Any, ...]] | None":
         with self._translated():
             return (self._writer if self._inside else self._reader).execute(query).first()
+
+    def _in(self, query: "Select[*tuple[Any, ...]]", column: "ColumnElement[bytes]", values: Sequence[bytes]) -> Rows:
+        """Rows of `query` whose `column` is one of `values`, in no order; a row may come once only.
+
+        The statement is compiled once for `CHUNK` values, the last repeated to fill it: for an import, where the
+        values are new each time, writing out the list again costs more than SQLite's work.
+        """
+        found: list[Row[*tuple[Any, ...]]] = []
+        text = _compiled(self._engine.dialect, query, column)
+        connection = self._writer if self._inside else self._reader
+        for chunk in _chunks(values):
+            if text is None:
+                found += self._all(query.where(column.in_(chunk)))
+                continue
+            filled = tuple(chunk) + (chunk[-1],) * (CHUNK - len(chunk))
+            with self._translated():
+                found += connection.exec_driver_sql(text, filled).all()
+        return found
 
     def _insert_many(self, table: Table, rows: Sequence[tuple[object, ...]]) -> None:
         """Rows as tuples in the order of the table's columns, straight to the driver: a third of the time."""
@@ -138,6 +177,8 @@ class SqlVault:
     def close(self) -> None:
         """Close the file. Closing twice is harmless."""
         if not self._closed:
+            if self._erased:
+                self._empty_log()
             with self._translated():
                 self._reader.close()
                 self._writer.close()
@@ -158,9 +199,8 @@ class SqlVault:
             first_of: dict[bytes, RecordRow] = {}
             for row in rows:
                 first_of.setdefault(row.id, row)  # of two rows with one id, the first counts
-            for chunk in _chunks(list(first_of)):
-                for (held,) in self._all(select(records.c.id).where(records.c.id.in_(chunk))):
-                    del first_of[held]
+            for (held,) in self._in(IDS, records.c.id, list(first_of)):
+                del first_of[held]
             start = self.last_number() + 1
             self._insert_many(
                 records,
@@ -176,19 +216,16 @@ class SqlVault:
 
     def records(self, ids: Sequence[bytes]) -> Mapping[bytes, tuple[int, RecordRow]]:
         found = {}
-        for chunk in _chunks(ids):
-            for row in self._all(WHOLE.where(records.c.id.in_(chunk))):
-                number, record = _record(row)
-                found[record.id] = (number, record)
+        for row in self._in(WHOLE, records.c.id, ids):
+            number, record = _record(row)
+            found[record.id] = (number, record)
         return {i: found[i] for i in ids if i in found}
 
     def heads(self, matches: Sequence[bytes]) -> Mapping[bytes, RecordHead]:
         newest: dict[bytes, RecordHead] = {}
-        for chunk in _chunks(matches):
-            query = select(records.c.match, records.c.id, records.c.version).where(records.c.match.in_(chunk))
-            for match, record, version in self._all(query.order_by(records.c.number)):
-                if match not in newest or version > newest[match].version:
-                    newest[match] = RecordHead(record, version)
+        for match, record, version, _ in sorted(self._in(HEADS, records.c.match, matches), key=lambda row: row[3]):
+            if match not in newest or version > newest[match].version:
+                newest[match] = RecordHead(record, version)
         return newest
 
     def versions(self, match: bytes) -> Sequence[tuple[int, RecordRow]]:
@@ -224,7 +261,7 @@ class SqlVault:
                 connection.execute(
                     update(contents).where(contents.c.number.in_(numbers)).values(wrapped=b"", sealed=b"")
                 )
-            self._erased = True
+            self._erased = self._at_once = True
 
     # --- batches
 
@@ -313,7 +350,8 @@ class SqlVault:
         return row[0] if row else None
 
     def remove(self, drawer: str, key: bytes) -> None:
-        """Overwrites it, in the file and in its write-ahead log."""
+        """Overwrites it, in the file at once; in its write-ahead log too, but of many in a second the last may stay
+        there until the next write (a queue is emptied all the time, and each emptying costs two syncs)."""
         with self._writing() as connection:
             if connection.execute(delete(papers).where(papers.c.drawer == drawer, papers.c.key == key)).rowcount:
                 self._erased = True
@@ -354,6 +392,8 @@ class SqlVault:
         return [_log_row(row) for row in self._all(query)]
 
 
+IDS = select(records.c.id)
+HEADS = select(records.c.match, records.c.id, records.c.version, records.c.number)
 WHOLE = select(records, contents.c.sealed, contents.c.wrapped).join(contents, contents.c.number == records.c.number)
 
 
