@@ -15,6 +15,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -70,6 +71,7 @@ class Report:
 # ------------------------------------------------------------------------------------------------------------- text
 
 
+@lru_cache(maxsize=4096)
 def _when(ms: int) -> str:
     """UTC to the second, or to the millisecond where there are any."""
     moment = datetime.fromtimestamp(ms / 1000, UTC)
@@ -78,6 +80,8 @@ def _when(ms: int) -> str:
 
 def _printable(text: str) -> str:
     """Text of others, without what could move a terminal's cursor."""
+    if text.isprintable():
+        return text
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
