@@ -81,9 +81,11 @@ def test_evidence_reads_back_as_it_was_written(record, release):
 def test_a_record_file_is_under_4_kib_and_a_release_under_8_kib(world, record, release):
     bare = replace(record, statement=replace(record.statement, stored=None))
     hashes = tuple(hashlib.sha256(b"%d" % n).digest() for n in range(24))  # the paths of a log of ten million
-    own = hashes[:12] + record.path  # and blocks that share half of them
+    own = tuple(hashlib.sha256(each).digest() for each in hashes)
+    # the recent block some 2,000 entries before, the own block's leaf at most 500 after: what lies higher is shared
+    paths = (own[:11] + hashes[11:], own[:9] + hashes[9:])
     for evidence, limit in ((bare, 4096), (release, 8192)):
-        blocks = tuple(replace(block, path=own[:12] + hashes[12:]) for block in evidence.blocks)
+        blocks = tuple(replace(block, path=path) for block, path in zip(evidence.blocks, paths, strict=True))
         deep = replace(evidence, path=hashes, blocks=blocks)
         assert len(evidence.note.splitlines()) == 4 + 1 + 4  # four cosigners and the sequencer
         assert len(deep.to_bytes()) < limit
