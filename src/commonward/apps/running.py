@@ -72,12 +72,15 @@ def start(directory: Path, wait_s: float) -> dict[str, int]:
     consortium = _consortium(directory)
     members = consortium["members"]
     assert isinstance(members, dict)
-    for name in ("sequencer", *sorted(members)):
-        if name not in processes(directory):
-            start_one(directory, name)
-    deadline = time.monotonic() + wait_s
     waiting = {"sequencer": Address.parse(str(consortium["sequencer"]), CONSORTIUM)}
     waiting |= {name: load(directory / "members" / name).listen for name in sorted(members)}
+    running = processes(directory)
+    for name, address in waiting.items():
+        if name not in running:
+            if _listens(address):
+                raise NotUp(f"{name} cannot listen at {address}: another program does; stop it, or found with --port")
+            start_one(directory, name)
+    deadline = time.monotonic() + wait_s
     while waiting:
         running = processes(directory)
         for name, address in list(waiting.items()):

@@ -17,16 +17,34 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from commonward.adapters.keys import MemberKeys, client_context, server_context
+from commonward.adapters.keys import CertificateAuthority, MemberKeys, StaffKey, client_context, server_context
+from commonward.adapters.peers import PeerClient, PeerRefused, PeerServer
+from commonward.adapters.solo.follower import Follower
 from commonward.adapters.solo.sequencer import Sequencer
 from commonward.adapters.store.blocks import BlockFiles
 from commonward.adapters.store.state import RocksStore
 from commonward.adapters.store.tiles import TileFiles
+from commonward.adapters.store.vault import SqlVault
 from commonward.apps.founding import GENESIS
 from commonward.apps.settings import BadSettings, Settings
 from commonward.ledger.genesis import Genesis, GenesisError, SignedGenesis
 from commonward.ledger.ids import Algorithm, BlockTime, KeyId, MemberId, Purpose, key_id
 from commonward.ledger.proofs import self_test
+from commonward.workflows import desk as desks
+from commonward.workflows.breakglass import BreakingGlass
+from commonward.workflows.consent import Openings
+from commonward.workflows.enrolment import Enrolment
+from commonward.workflows.gate import Gate
+from commonward.workflows.holdings import Holdings
+from commonward.workflows.ingest import Ingest
+from commonward.workflows.log_roots import LogRoots
+from commonward.workflows.mailbox import Mailbox
+from commonward.workflows.member import Member, Ports, Practice
+from commonward.workflows.recall import Recalls
+from commonward.workflows.release import Releases
+from commonward.workflows.replica import HEAD_PATH, Replica
+from commonward.workflows.requests import Requests
+from commonward.workflows.wire import MessageError
 
 Resolve = Callable[[bytes], MemberId | None]
 _MEMORY: Final = 64
@@ -159,3 +177,113 @@ def open_sequencer(settings: Settings) -> tuple[Sequencer, ChainFiles, Resolve, 
 
     server, _ = contexts(keys, genesis)
     return sequencer, files, tls_resolver(holder), server
+
+
+class Node:
+    """Everything one member's node is made of, opened and not yet listening."""
+
+    def __init__(self, settings: Settings) -> None:
+        self_test()
+        self.settings = settings
+        self.genesis = read_genesis(settings)
+        self.keys = open_keys(settings)
+        self.files = ChainFiles(settings.ledger_directory)
+        self.vault = SqlVault(settings.vault_file)
+        clock = WallClock()
+        self.replica = Replica(
+            keys=self.keys,
+            genesis=self.genesis,
+            store=self.files.state,
+            log_store=self.files.tiles,
+            blocks=self.files.blocks,
+            clock=clock,
+        )
+        resolve = tls_resolver(lambda key: self.replica.key_holder(key, Purpose.TLS))
+        self._server_context, client = contexts(self.keys, self.genesis)
+        addresses = {MemberId(name): (each.host, each.port) for name, each in settings.peers.items()}
+        self.peers = PeerClient(self.keys.member, client, addresses, resolve, self.answer)
+        self.follower = Follower(self.replica, client, resolve, settings.sequencer.host, settings.sequencer.port)
+        self._server = PeerServer(self._server_context, resolve, self.answer)
+        self.member = Member(
+            Ports(
+                ledger=self.replica,
+                vault=self.vault,
+                keys=self.keys,
+                peers=self.peers,
+                clock=clock,
+                entropy=SystemEntropy(),
+                steps=NoSteps(),
+                pace=GridPace(),
+            ),
+            self.genesis.rp_id,
+            Practice(
+                grace_ms=settings.grace_ms,
+                answer_grid_ms=settings.answer_grid_ms,
+                copy_lasts_ms=settings.copies_expire_days * 86_400_000,
+            ),
+        )
+        member = self.member
+        self.openings = Openings(member)
+        self.mailbox = Mailbox(member)
+        self.holdings = Holdings(member)
+        self.releases = Releases(member, self.openings, self.holdings)
+        self.requests = Requests(member, self.openings, self.mailbox)
+        self.glass = BreakingGlass(member, self.requests, self.mailbox)
+        self.enrolment = Enrolment(member, self.mailbox)
+        self.ingest = Ingest(self.vault, member.sealing, member.storage, member.log, clock, NoSteps())
+        self.recalls = Recalls(member, self.releases, self.requests, self.ingest)
+        self.log_roots = LogRoots(member)
+        self.gate = Gate(member, self.openings, self.mailbox)
+        self.desk = desks.Desk(member, self.openings, self.releases, self.holdings, self.recalls, self.mailbox)
+
+    async def answer(self, asker: MemberId, path: str, body: bytes) -> bytes:
+        """What another member asks of this one. Raises PeerRefused, whose sentence may leave."""
+        try:
+            if path == HEAD_PATH:
+                return await self.replica.answer_head(asker, body)
+            return await self.desk.answer(asker, path, body)
+        except (desks.Refused, MessageError) as why:
+            raise PeerRefused(0, str(why)) from why
+
+    async def listen(self) -> None:
+        """Open the door to the other members. Raises OSError when the port is taken."""
+        await self._server.start(self.settings.listen.host, self.settings.listen.port)
+
+    async def anchor(self) -> None:
+        await self.member.anchoring.tick()
+
+    async def log_root(self) -> None:
+        await self.log_roots.tick()
+
+    async def tend(self) -> None:
+        """What must be tried again or has become late: each is safe to repeat, and none waits for the others."""
+        await self.openings.settle()
+        await self.releases.finish()
+        await self.requests.resume()
+        await self.requests.tend()
+        await self.glass.finish()
+        self.recalls.raise_for_corrections()
+        await self.recalls.send()
+
+    def staff(self, number: str) -> StaffKey:
+        """The day certificate and key of a staff member of this member, from its file."""
+        if not number.isalnum():
+            raise BadSettings(f"expected a staff number of letters and digits, got {number!r}")
+        return StaffKey.open(self.settings.data / "staff" / f"{number}.pem", self.settings.passphrase())
+
+    async def close(self) -> None:
+        await self._server.stop()
+        await self.peers.close()
+        self.replica.close()
+        self.vault.close()
+        self.files.close()
+
+
+def open_node(settings: Settings) -> Node:
+    """A member's node. Raises BadSettings, StoreError (locked, corrupt, full), CannotFollow, an error of the keys."""
+    return Node(settings)
+
+
+def open_authority(settings: Settings) -> CertificateAuthority:
+    """This member's own CA, which certifies its staff. Raises an error of `adapters.keys`."""
+    return CertificateAuthority.open(settings.data / "ca", settings.passphrase())
