@@ -19,6 +19,8 @@ from commonward.records.stored import (
     number_text,
     parse,
     parse_tree,
+    read,
+    read_faithful,
     stored_bytes,
 )
 
@@ -91,6 +93,40 @@ def test_numbers_keep_the_digits_of_their_source(digits: str) -> None:
     parsed = parse(f'{{"value": {digits} }}'.encode())
     assert parsed.stored == f'{{"value":{digits}}}'.encode()
     assert number_text(parsed.tree["value"]) == digits
+
+
+@given(TREES, st.integers(0, 2**32))
+@settings(max_examples=50, deadline=None)
+def test_reading_plainly_gives_the_same_stored_bytes(tree: Any, seed: int) -> None:
+    text = _written(tree, random.Random(seed)).encode()
+    try:
+        plain, stored = read(text)
+    except NotStorable as refused:
+        assert "binary64" in refused.what
+        return
+    assert stored == parse(text).stored
+    assert plain == orjson.loads(stored)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a":7.40}',
+        '{"a":1e2}',
+        '{"a":1,"a":1}',
+        '{"a":-0}',
+        '{"a":"\\u0041"}',
+        '{"a":12345678901234567890123}',
+        "[NaN]",
+    ],
+)
+def test_what_would_lose_something_is_not_called_faithful(text: str) -> None:
+    assert read_faithful(text.encode()) is None
+
+
+def test_spaces_within_texts_do_not_hide_a_difference() -> None:
+    assert read_faithful(b'{"a b" : "1 2", "ab": 1.5 }') == {"a b": "1 2", "ab": 1.5}
+    assert read_faithful(b'{"a b": 1, "ab": 1.50}') is None
 
 
 @pytest.mark.parametrize("vector", VECTORS["accepted"], ids=lambda v: v["name"])

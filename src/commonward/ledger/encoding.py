@@ -48,6 +48,21 @@ def digest(label: str, *parts: bytes) -> Digest:
     return Digest(hashlib.sha256(b"".join((label.encode(), b"\0", *parts))).digest())
 
 
+class Digester:
+    """`digest` whose label and first parts are fixed: for many digests under one key, at half the cost."""
+
+    __slots__ = ("_start",)
+
+    def __init__(self, label: str, *parts: bytes) -> None:
+        self._start = hashlib.sha256(b"".join((label.encode(), b"\0", *parts)))
+
+    def __call__(self, last: bytes) -> Digest:
+        """digest(label, *parts, last)."""
+        hashed = self._start.copy()
+        hashed.update(last)
+        return Digest(hashed.digest())
+
+
 # --------------------------------------------------------------------------------------------------------- encoding
 
 

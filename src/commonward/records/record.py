@@ -62,6 +62,15 @@ class Source(NamedTuple):
     kind: str
 
 
+class Outline(NamedTuple):
+    """What taking in needs of a resource, without a walk through all of it. Fields as in `Record`."""
+
+    resource_type: str
+    id: str
+    patient_ref: str | None
+    standing: Standing
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """One version of one FHIR R4 resource, with its facts.
@@ -144,6 +153,15 @@ class Record:
             labels,
             references,
         )
+
+
+def outline(tree: Tree) -> Outline:
+    """The outline of a resource's tree, plain or parsed. Raises NotStorable when it holds no resource."""
+    kind = tree.get("resourceType") if type(tree) is dict else None
+    if type(kind) is not str or not kind:
+        raise NotStorable("expected a FHIR resource: an object with a resourceType")
+    ident = _text(tree, "id")
+    return Outline(kind, ident, _patient(kind, ident, tree), _status(kind, tree)[1])
 
 
 def replaces(old: Standing, new: Standing) -> bool:

@@ -8,6 +8,9 @@ that was killed is simply run again. A message whose control id was seen with ot
 What cannot be read goes to the dead letters with where and why, and the rest goes on. Memory is flat: a bounded
 window of chunks is under way.
 
+What a message says of its patients' names (a merge of two) becomes a link of the overlay in the same transaction as
+the message itself, once: sent again it changes nothing, so a link that a person took back stays taken back.
+
 A FHIR resource is its own source: its stored bytes keep everything the source said. Any other message is kept raw
 too, as a record of its own that belongs to no patient and is never released.
 """
@@ -17,28 +20,31 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
-from commonward.ledger.encoding import digest
+from commonward.ledger.encoding import Digester, digest, encode
 from commonward.records.envelope import open_record, seal_record, unwrap_key, wrap_key
 from commonward.records.fingerprint import fingerprint, source_fingerprint
-from commonward.records.record import Record, Source, Standing, replaces
-from commonward.records.stored import NotStorable, Parsed, Stored, parse
+from commonward.records.record import Record, Source, Standing, outline, replaces
+from commonward.records.stored import NotStorable, Stored, read
+from commonward.workflows.identity import Identity, IdentityError
 from commonward.workflows.member_log import Event, MemberLog
 from commonward.workflows.ports import (
     Clock,
+    Cut,
+    Cutter,
     Entropy,
     Piece,
     RecordRow,
     Steps,
     StorageKeys,
-    Translated,
+    Translation,
     Translator,
     Unreadable,
     Validator,
@@ -53,6 +59,16 @@ NO_PATIENT: Final = bytes(16)
 
 
 @dataclass(frozen=True, slots=True)
+class NamesHeard:
+    """Two keyed names of patients of which a message says that they are one person, or are not after all."""
+
+    left: bytes
+    right: bytes
+    joined: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Prepared:
     """A record ready for the vault, its version still open."""
 
@@ -60,6 +76,8 @@ class Prepared:
     standing: Standing
     is_source: bool
     where: str
+    heard: tuple[NamesHeard, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +96,7 @@ class Tools:
     entropy: Entropy
     validator: Validator
     translators: Mapping[str, Translator] = field(default_factory=dict)
+    cutters: Mapping[str, Cutter] = field(default_factory=dict)
 
 
 # --- prepare: runs anywhere -----------------------------------------------------------------------
@@ -86,65 +105,122 @@ class Tools:
 def prepare(pieces: Sequence[Piece], tools: Tools) -> list[Prepared | Dead]:
     """Each piece's records, in order; a piece with any fault gives one `Dead` and no record."""
     out: list[Prepared | Dead] = []
-    sealing = Sealing(tools.storage, tools.entropy)
+    names = _Names(tools.storage.index)
     for piece in pieces:
-        try:
-            out += _prepare_one(piece, tools, sealing)
-        except (NotStorable, Unreadable) as fault:
-            out.append(Dead(piece, str(fault)))
+        cutter = tools.cutters.get(piece.kind)
+        for each in (piece,) if cutter is None else cutter.cut(piece):
+            try:
+                if isinstance(each, Cut):
+                    made = _Resource(each.tree, each.stored, piece.system, FHIR, each.where)
+                    out.append(_record(made, tools, names))
+                else:
+                    out += _prepare_one(each, tools, names)
+            except (NotStorable, Unreadable) as fault:
+                dead = Piece(piece.system, FHIR, each.where, each.stored) if isinstance(each, Cut) else each
+                out.append(Dead(dead, str(fault)))
     return out
 
 
-def _prepare_one(piece: Piece, tools: Tools, sealing: Sealing) -> list[Prepared]:
+class _Names:
+    """`Sealing.name` for what ingest names hundreds of thousands at a time."""
+
+    __slots__ = ("_owner", "match", "patient", "record", "source")
+
+    def __init__(self, index_key: bytes) -> None:
+        self.match, self.patient, self.record, self.source = (
+            Digester(f"commonward vault {kind} v1", index_key) for kind in ("match", "patient", "record", "source")
+        )
+        self._owner = (("", ""), NO_PATIENT)
+
+    def owner(self, system: str, patient: str) -> bytes:
+        """What a patient's records are filed under. Those of one patient mostly follow each other."""
+        if not patient:
+            return NO_PATIENT
+        if self._owner[0] != (system, patient):
+            self._owner = (system, patient), self.patient(encode((system, patient)))[:16]
+        return self._owner[1]
+
+
+class _Resource(NamedTuple):
+    """One resource on its way: plain values, stored bytes, and where both came from."""
+
+    tree: Any
+    stored: Stored
+    system: str
+    kind: str
+    where: str
+    match: tuple[str, ...] = ()
+    patient: str = ""
+
+
+def _prepare_one(piece: Piece, tools: Tools, names: _Names) -> list[Prepared]:
     if piece.trouble:
         raise Unreadable(piece.trouble)
     if piece.kind == FHIR:
-        return [_record(Translated(parse(piece.raw)), piece, tools, sealing)]
+        return [_record(_Resource(*read(piece.raw), piece.system, FHIR, piece.where), tools, names)]
     translator = tools.translators.get(piece.kind)
     if translator is None:
         raise Unreadable(f"no translator reads {piece.kind!r}; known are {sorted(tools.translators) or 'none'}")
     translation = translator.translate(piece.raw)
-    made = [_source(translation.source_id, piece, tools, sealing)]
-    return made + [_record(each, piece, tools, sealing) for each in translation.records]
+    made = [_source(translation, piece, tools, names)]
+    for each in translation.records:
+        stored = each.parsed.stored
+        resource = _Resource(
+            orjson.loads(stored), stored, piece.system, piece.kind, piece.where, each.match, each.patient
+        )
+        made.append(_record(resource, tools, names))
+    return made
 
 
-def _record(translated: Translated, piece: Piece, tools: Tools, sealing: Sealing) -> Prepared:
-    parsed: Parsed = translated.parsed
-    plain = orjson.loads(parsed.stored)
-    problems = tools.validator.errors(plain)
+def _record(resource: _Resource, tools: Tools, names: _Names) -> Prepared:
+    tree, stored, system = resource.tree, resource.stored, resource.system
+    problems = tools.validator.errors(tree)
     if problems:
         raise Unreadable("; ".join(str(problem) for problem in problems))
-    record = Record.from_tree(plain, parsed.stored, Source(piece.system, "", piece.kind))
-    if not translated.match and not record.id:
-        raise Unreadable(f"this {record.resource_type} has no id: without one no later version could be told from it")
-    match = sealing.name("match", piece.system, *(translated.match or (record.resource_type, record.id)))
-    patient = translated.patient or (local_patient(record.patient_ref) if record.patient_ref else "")
-    owner = sealing.name("patient", piece.system, patient) if patient else NO_PATIENT
-    salt = tools.entropy.bytes(32)
-    row = _sealed(parsed.stored, salt, fingerprint(parsed.stored, salt).digest, match, owner, tools, sealing)
-    return Prepared(row, record.standing, False, piece.where)
+    kind, ident, patient_ref, standing = outline(tree)
+    if not resource.match and not ident:
+        raise Unreadable(f"this {kind} has no id: without one no later version could be told from it")
+    match = names.match(encode((system, *(resource.match or (kind, ident)))))[:16]
+    patient = resource.patient or (local_patient(patient_ref) if patient_ref else "")
+    owner = names.owner(system, patient)
+    random = tools.entropy.bytes(_RANDOM)
+    row = _sealed(stored, fingerprint(stored, random[:32]).digest, random, match, owner, tools, names)
+    return Prepared(row, standing, False, resource.where)
 
 
-def _source(source_id: str, piece: Piece, tools: Tools, sealing: Sealing) -> Prepared:
-    match = sealing.name("source", piece.system, piece.kind, source_id)
-    salt = tools.entropy.bytes(32)
-    print_ = source_fingerprint(piece.raw, salt).digest
-    row = _sealed(Stored(piece.raw), salt, print_, match, NO_PATIENT, tools, sealing)
-    return Prepared(row, Standing.FINAL, True, piece.where)
+def _source(translation: Translation, piece: Piece, tools: Tools, names: _Names) -> Prepared:
+    match = names.source(encode((piece.system, piece.kind, translation.source_id)))[:16]
+    random = tools.entropy.bytes(_RANDOM)
+    print_ = source_fingerprint(piece.raw, random[:32]).digest
+    row = _sealed(Stored(piece.raw), print_, random, match, NO_PATIENT, tools, names)
+    heard = tuple(
+        NamesHeard(
+            names.patient(encode((piece.system, said.left)))[:16],
+            names.patient(encode((piece.system, said.right)))[:16],
+            said.joined,
+            f"{said.why} ({piece.system}, {piece.where})",
+        )
+        for said in translation.names
+    )
+    return Prepared(row, Standing.FINAL, True, piece.where, heard, translation.notes)
+
+
+_RANDOM: Final = 32 + 32 + 12 + 12  # salt, key of the record, nonces of both seals
 
 
 def _sealed(
-    stored: Stored, salt: bytes, print_: bytes, match: bytes, patient: bytes, tools: Tools, sealing: Sealing
+    stored: Stored, print_: bytes, random: bytes, match: bytes, patient: bytes, tools: Tools, names: _Names
 ) -> RecordRow:
     # The id follows from what it is and what it says: the same record twice is one row, however often it is sent.
     # The patient is part of it: a record that moves to another patient is another record.
-    row_id = sealing.name("record", match, patient, digest("commonward content v1", stored))
-    key, nonces = tools.entropy.bytes(32), tools.entropy.bytes(24)
-    sealed = seal_record(stored, salt, key, nonces[:12], row_id)
-    wrapped = wrap_key(key, tools.storage.wrap, nonces[12:], row_id)
+    row_id = names.record(match + patient + _content(stored))[:16]
+    key = random[32:64]
+    sealed = seal_record(stored, random[:32], key, random[64:76], row_id)
+    wrapped = wrap_key(key, tools.storage.wrap, random[76:], row_id)
     return RecordRow(row_id, patient, match, 0, print_, sealed, wrapped)
 
 
+_content: Final = Digester("commonward content v1")
 _HISTORY: Final = re.compile(r"/_history/[^/]*$")
 
 
@@ -167,9 +243,29 @@ def start_worker(make_tools: Callable[[], Tools]) -> None:
     _tools = make_tools()
 
 
-def prepare_in_worker(pieces: Sequence[Piece]) -> list[Prepared | Dead]:
+Flat = tuple[bytes, bytes, bytes, bytes, bytes, bytes, int, bool, str, tuple[NamesHeard, ...], tuple[str, ...]]
+"""A `Prepared` as it travels between processes: tuples pickle in a third of the time."""
+
+
+def prepare_in_worker(pieces: Sequence[Piece]) -> list[Flat | Dead]:
+    """`prepare`, for `in_pool`."""
     assert _tools is not None, "the pool was started without start_worker"
-    return prepare(pieces, _tools)
+    return [each if isinstance(each, Dead) else _flat(each) for each in prepare(pieces, _tools)]
+
+
+def _flat(each: Prepared) -> Flat:
+    row = each.row
+    print_, standing = row.fingerprint, int(each.standing)
+    return (
+        row.id, row.patient, row.match, print_, row.sealed, row.wrapped, standing, each.is_source, each.where,
+        each.heard, each.notes,
+    )  # fmt: skip
+
+
+def _whole(each: Flat) -> Prepared:
+    row_id, patient, match, print_, sealed, wrapped, standing, is_source, where, heard, notes = each
+    row = RecordRow(row_id, patient, match, 0, print_, sealed, wrapped)
+    return Prepared(row, Standing(standing), is_source, where, heard, notes)
 
 
 # --- store: the one writer ------------------------------------------------------------------------
@@ -209,6 +305,9 @@ class Report:
     kept_aside: int = 0  # late preliminaries, kept but never current
     flagged: int = 0  # a control id seen before with other content
     dead: int = 0
+    merged: int = 0  # two names of one patient joined, as a message says
+    unmerged: int = 0
+    noted: int = 0  # what a message says of identities and only a person may act on
 
     def add(self, other: Report) -> None:
         for name in self.__slots__:
@@ -219,8 +318,17 @@ class Ingest:
     """The writing half. One at a time for a vault."""
 
     def __init__(
-        self, vault: Vault, sealing: Sealing, storage: StorageKeys, log: MemberLog, clock: Clock, steps: Steps
+        self,
+        vault: Vault,
+        sealing: Sealing,
+        storage: StorageKeys,
+        log: MemberLog,
+        clock: Clock,
+        steps: Steps,
+        identity: Identity | None = None,
     ) -> None:
+        """Without `identity`, what messages say of patients' names is noted in the member's log and makes no link."""
+        self._identity = identity
         self._vault = vault
         self._storage = storage
         self._log = log
@@ -275,10 +383,31 @@ class Ingest:
             if version:
                 newest[row.match] = (row.id, version)
             standings[row.id] = each.standing
-            rows.append(replace(row, version=version))
+            rows.append(RecordRow(row.id, row.patient, row.match, version, row.fingerprint, row.sealed, row.wrapped))
             report.sources += each.is_source
             report.records += not each.is_source
+            self._hear_names(each, report)
         self._vault.add_records(rows)
+
+    def _hear_names(self, each: Prepared, report: Report) -> None:
+        """What a message that is new here says of its patients' names."""
+        for said in each.heard:
+            try:
+                if self._identity is None:
+                    raise IdentityError("this run makes no links")
+                if said.joined:
+                    self._identity.merge(said.left, said.right, said.why)
+                    report.merged += 1
+                else:
+                    self._identity.unmerge(said.left, said.right, said.why)
+                    report.unmerged += 1
+                self._log.note(Event.LINKED, f"two names {'joined' if said.joined else 'taken apart'}: {said.why}")
+            except IdentityError as why:
+                report.noted += 1
+                self._log.note(Event.FLAGGED, f"{said.why}: nothing was done, {why}")
+        for note in each.notes:
+            report.noted += 1
+            self._log.note(Event.FLAGGED, f"{note} ({each.where})")
 
     def _standing(self, row_id: bytes, pending: Sequence[RecordRow], known: dict[bytes, Standing]) -> Standing:
         """How final the newest version is: from this chunk, or read from its sealed bytes (corrections are few)."""
@@ -333,10 +462,13 @@ class Ingest:
                 left.cancel()
         return total
 
-    def replay(self, tools: Tools) -> Report:
-        """Tries every dead letter again; what can be taken in now leaves the drawer, the rest stays, with why."""
+    def replay(self, tools: Tools, only: Collection[bytes] | None = None) -> Report:
+        """Tries dead letters again, all or those under these keys; what can be taken in now leaves the drawer, the rest
+        stays, with why."""
         total = Report()
-        for key, letter in list(self.dead_letters.every()):
+        for key, letter in self.dead_letters.every():  # a page at a time, by key, so what is put back is met once
+            if only is not None and key not in only:
+                continue
             results = prepare([Piece(letter.system, letter.kind, letter.where, letter.raw)], tools)
             if not any(isinstance(each, Dead) for each in results):
                 report = Report()
@@ -362,7 +494,8 @@ def in_pool(pool: Executor) -> Callable[[Sequence[Piece]], Awaitable[list[Prepar
     """For a process pool whose initialiser was `start_worker`."""
 
     async def run(pieces: Sequence[Piece]) -> list[Prepared | Dead]:
-        return await asyncio.get_running_loop().run_in_executor(pool, prepare_in_worker, pieces)
+        flat = await asyncio.get_running_loop().run_in_executor(pool, prepare_in_worker, pieces)
+        return [each if isinstance(each, Dead) else _whole(each) for each in flat]
 
     return run
 

@@ -22,7 +22,7 @@ MOST_BYTES = 16 << 20  # of one resource, as in records.stored
 _KEPT = 1 << 20  # of a bad entry that is longer than MOST_BYTES, its first bytes
 
 _ELEMENT = re.compile(rb'\{\s*(?:"fullUrl"\s*:\s*("[^"\\]*(?:\\.[^"\\]*)*")\s*,\s*)?"resource"\s*:\s*(?=\{)')
-_NEXT = re.compile(rb'\}\s*,\s*(?=\{\s*"(?:fullUrl|resource)"\s*:)')
+NEXT_ENTRY = re.compile(rb'\}\s*,\s*(?=\{\s*"(?:fullUrl|resource)"\s*:)')
 _TAIL = re.compile(rb'\}(?=\s*(?:,\s*"(?:request|search|response)"\s*:\s*\{[^{}]*\}\s*)?\}$)')
 _UUID = re.compile(r"urn:uuid:([0-9a-fA-F-]{36})$")
 _GUESSES = 3  # then cut exactly; a guess fails on a bundle inside a bundle
@@ -82,14 +82,11 @@ def read_bundle(source: Path | str | bytes | BinaryIO, *, name: str | None = Non
     `name` stands for the source in messages; a path's own name otherwise. Raises OSError if the file cannot be read;
     whatever the bytes hold, nothing else.
     """
-    with _opened(source) as stream:
+    with opened(source) as stream:
         label = name or (Path(source).name if isinstance(source, Path | str) else "bytes")
         window = Window(stream)
-        window.more()
-        if window.data.startswith(b"\xef\xbb\xbf"):
-            window.drop(3)
-        lines = label.lower().endswith((".ndjson", ".jsonl")) or _looks_like_lines(window.data)
-        yield from (_read_lines(window, label) if lines else _Reader(window, label).read())
+        lines = read_lines(window, label)
+        yield from (Reader(window, label).read() if lines is None else lines)
 
 
 def links(entries: Iterable[Entry | BadEntry]) -> dict[str, str]:
@@ -97,7 +94,7 @@ def links(entries: Iterable[Entry | BadEntry]) -> dict[str, str]:
     return dict(entry.link for entry in entries if isinstance(entry, Entry) and entry.link)
 
 
-class _Reader:
+class Reader:
     """Walks one JSON document: the keys of the top level, and the elements of its "entry"."""
 
     def __init__(self, window: Window, label: str) -> None:
@@ -107,21 +104,23 @@ class _Reader:
         self._cut_short = False
 
     def read(self) -> Iterator[Entry | BadEntry]:
+        start = self.start()
+        yield from (self.elements(start) if isinstance(start, int) else start)
+
+    def start(self) -> int | Iterator[Entry | BadEntry]:
+        """Where the list of a bundle's entries begins; for a file without one, all that it holds."""
         window = self._window
         at = window.skip_space(0)
         if window.peek(at) != ord("{"):
             found = "an empty file" if window.peek(at) == -1 else f"{window.data[at : at + 20]!r}"
-            yield self._bad(at, at + _KEPT, f"expected a JSON object (a FHIR Bundle or resource), got {found}")
-            return
+            return iter(
+                (self._bad(at, at + _KEPT, f"expected a JSON object (a FHIR Bundle or resource), got {found}"),)
+            )
         try:
             kind, entries = self._find_entries(at + 1)
         except Torn as torn:
-            yield self._bad(at, at + _KEPT, f"not a JSON document: {torn}; nothing of this file was read")
-            return
-        if entries is None:
-            yield from self._single(at, kind)
-        else:
-            yield from self._elements(entries)
+            return iter((self._bad(at, at + _KEPT, f"not a JSON document: {torn}; nothing of this file was read"),))
+        return self._single(at, kind) if entries is None else entries
 
     def _find_entries(self, at: int) -> tuple[str | None, int | None]:
         """(resourceType if seen, where the list of a Bundle's entries starts or None if this is no Bundle)."""
@@ -172,7 +171,7 @@ class _Reader:
         if window.peek(rest) != -1:
             yield self._bad(rest, rest + _KEPT, "bytes behind the end of the document were not read")
 
-    def _elements(self, at: int) -> Iterator[Entry | BadEntry]:
+    def elements(self, at: int) -> Iterator[Entry | BadEntry]:
         window = self._window
         while True:
             if at > CHUNK // 2:  # seldom, so that dropping costs little for each element
@@ -220,7 +219,7 @@ class _Reader:
             return None
         start = at
         for _ in range(_GUESSES):
-            found = _NEXT.search(window.data, start)
+            found = NEXT_ENTRY.search(window.data, start)
             if found is None:
                 return None
             end = found.start() + 1
@@ -278,7 +277,7 @@ class _Reader:
         """Behind a torn element: where something that looks like the next one begins, else the end of the file."""
         window = self._window
         while True:
-            found = _NEXT.search(window.data, at)
+            found = NEXT_ENTRY.search(window.data, at)
             if found:
                 return found.start() + 1
             if len(window.data) > MOST_BYTES + _KEPT:  # nothing in sight: forget the middle, keep what a match needs
@@ -311,7 +310,16 @@ class _Reader:
         return f"{self._label} /entry/{self._index} byte {offset}"
 
 
-def _read_lines(window: Window, label: str) -> Iterator[Entry | BadEntry]:
+def read_lines(window: Window, label: str) -> Iterator[Entry | BadEntry] | None:
+    """The lines of an NDJSON file, None for anything else. Opens the window and skips a byte order mark."""
+    window.more()
+    if window.data.startswith(b"\xef\xbb\xbf"):
+        window.drop(3)
+    lines = label.lower().endswith((".ndjson", ".jsonl")) or _looks_like_lines(window.data)
+    return _lines(window, label) if lines else None
+
+
+def _lines(window: Window, label: str) -> Iterator[Entry | BadEntry]:
     index = at = 0
     while True:
         end = window.data.find(b"\n", at)
@@ -366,7 +374,7 @@ def _looks_like_lines(head: bytes) -> bool:
 
 
 @contextmanager
-def _opened(source: Path | str | bytes | BinaryIO) -> Iterator[BinaryIO]:
+def opened(source: Path | str | bytes | BinaryIO) -> Iterator[BinaryIO]:
     if isinstance(source, bytes):
         yield BytesIO(source)
     elif isinstance(source, Path | str):

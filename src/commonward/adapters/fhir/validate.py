@@ -21,6 +21,8 @@ MOST_PROBLEMS = 20  # named for one resource; whoever mends it validates again
 _SHOWN = 60  # characters of a value shown in a message
 _NESTING = 8  # resources inside resources; FHIR allows one level of `contained`, and bundles of bundles
 
+_HOLDERS = frozenset({"Bundle", "Parameters"})  # types that hold resources elsewhere than in `contained`
+
 _SHAPES = {  # the start of a pattern of the schema -> what it means
     r"^([0-9]([0-9]([0-9][1-9]|[1-9]0)|[1-9]00)|[1-9]000)(-(0[1-9]|1[0-2])(-(0[1-9]|[1-2][0-9]|3[0-1])(T": (
         "a dateTime such as 2024, 2024-05, 2024-05-31 or 2024-05-31T08:30:00+08:00 (a time needs seconds and a zone)"
@@ -81,7 +83,17 @@ class Validator:
                 return [Problem("", "JSON text", f"{cause.msg} at byte {cause.pos}")]
         else:
             tree = resource
+        if self._plainly_valid(tree):
+            return []
         return list(islice(self._errors(tree, "", _NESTING), MOST_PROBLEMS))
+
+    def _plainly_valid(self, tree: Any) -> bool:
+        """True for nearly every resource, without the cost of looking for more: valid, and none inside it."""
+        name = tree.get("resourceType") if isinstance(tree, dict) else None
+        if not isinstance(name, str) or name in _HOLDERS or "contained" in tree:
+            return False
+        validator = self._compiled.get(name)
+        return validator is not None and validator.is_valid(tree)
 
     def _errors(self, tree: Any, pointer: str, deeper: int) -> Iterator[Problem]:
         if not isinstance(tree, dict):
