@@ -5,7 +5,10 @@ here, releases for that handle stop. Withdrawn consents count no more; a deny ou
 The patient's side is `patient`.
 """
 
+import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Final
 
 from commonward.ledger.consent import Consent, Withdraw
 from commonward.ledger.encoding import decode
@@ -30,6 +33,9 @@ from commonward.workflows.messages import (
 from commonward.workflows.ports import Entry, PeerAway
 from commonward.workflows.sealing import Drawer
 from commonward.workflows.wire import Message, MessageError
+
+_LOOKS: Final = 50
+_LOOK_S: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +65,7 @@ class Openings:
         transaction: ask again.
         """
         if deposit.to == self._member.id:
-            return self.take(deposit)
+            return await self.arrive(deposit)
         key = self._member.sealing.name("onward", deposit.to, deposit.entry)
         self._onward.put(key, deposit)
         return await self._pass_on(key, deposit)
@@ -74,13 +80,30 @@ class Openings:
             self._onward.remove(key)
         return ack
 
+    async def arrive(self, deposit: OpeningDeposit) -> OpeningAck:
+        """As `take`, but gives this node a moment to see the transaction: an opening often runs ahead of its block."""
+        ack = self.take(deposit)
+        for _ in range(_LOOKS):
+            if ack.signature:
+                self._early.remove(deposit.entry)
+                break
+            await asyncio.sleep(_LOOK_S)
+            ack = self.take(deposit)
+        return ack
+
+    def take_early(self) -> None:
+        """Takes what came before its transaction and fits by now. Cheap when there is nothing."""
+        for key, deposit in list(self._early.every()):
+            with suppress(OpeningError):
+                if not self.take(deposit).signature:
+                    continue
+            self._early.remove(key)
+
     async def settle(self) -> None:
         """Tries again what could not be delivered, and what came before its transaction. Called at each tick."""
         for key, deposit in list(self._onward.every()):
             await self._pass_on(key, deposit)
-        for key, deposit in list(self._early.every()):
-            if self.take(deposit).signature:
-                self._early.remove(key)
+        self.take_early()
 
     def take(self, deposit: OpeningDeposit) -> OpeningAck:
         """An opening for this member. Acknowledged by signature once it fits the ledger's commitment.

@@ -66,7 +66,7 @@ class Desk:
         if deposit.to != self._member.id:  # one hop: who got it from a patient brings it to the addressee itself
             raise Refused("openings are passed on once")
         try:
-            return self._openings.take(deposit).to_bytes()
+            return (await self._openings.arrive(deposit)).to_bytes()
         except OpeningError:
             return OpeningAck(self._member.id, deposit.entry, b"", b"").to_bytes()
 

@@ -104,6 +104,7 @@ class Releases:
     async def _answer(self, asker: MemberId, body: bytes) -> Answer:
         member = self._member
         asked, statement, request = parse(member, asker, body)
+        self._openings.take_early()
         live, shown = await settled(member)  # 1. proven live
         judged = judge(member, asked, statement, request, live, shown)
         async with self._one_at_a_time(request.digest()):
