@@ -2,7 +2,7 @@
 
 Promises: `append` returns once the blocks would survive a power cut, one sync for a group; when it raises, nothing of
 the group stays; a tail that a crash tore off is dropped at open and named (`torn`); an altered frame is found at open,
-or when read, and named by file, offset and height. Memory does not grow with what was read, and by 1 byte for 8 blocks.
+or when read, and named by file, offset and height. Memory does not grow with what was read, and by half a byte a block.
 `frames` says how it lies on disk.
 """
 
@@ -21,14 +21,14 @@ from .segments import Torn, open_segment, read_frame, walk
 
 __all__ = ["BlockFiles", "MemoryBlocks", "Torn"]
 
-STRIDE = 64
+STRIDE = 16
 """One offset in memory for so many blocks; the rest is found by stepping from head to head."""
 
 SEGMENT_BYTES = 64 << 20
 
 
 class _Segment:
-    """An open file and where in it each 64th block starts."""
+    """An open file and where in it each 16th block starts."""
 
     def __init__(self, path: Path, file: int, first: int, chain: bytes) -> None:
         self.path = path
