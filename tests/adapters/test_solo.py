@@ -414,7 +414,7 @@ def test_a_loose_tls_context_is_refused() -> None:
 # ------------------------------------------------------------------------------------------------------------- frames
 
 
-MESSAGES = [
+MESSAGES: list[Message] = [
     Hello(1, LedgerId(b"\1" * 32), Height(5), b"note"),
     Welcome(Height(9)),
     Bundle(3, b"data"),

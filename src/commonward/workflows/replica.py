@@ -37,6 +37,7 @@ from commonward.ledger.refusals import Malformed, Refusal, TooLarge, UnknownKind
 from commonward.ledger.state import Store
 from commonward.ledger.transactions import Transaction, build_bundle, parse_block, parse_transaction
 from commonward.ledger.transition import Header, InvalidBlock, Machine, Outcome, Staged, UnknownProtocol, outcome_leaf
+from commonward.workflows.behind import WriteBehind
 from commonward.workflows.blocklog import BlockLog, Record, RecordError
 from commonward.workflows.carrying import Carrier
 from commonward.workflows.cosigning import SKEW_MS, Cosigning, CosignKey, SignedOtherwise
@@ -139,7 +140,8 @@ class Replica:
         self._clock = clock
         self._blocks = blocks
         self._submit_ms = submit_ms
-        self._store = IndexedStore(store)
+        self._behind = WriteBehind(store)
+        self._store = IndexedStore(self._behind)
         self._index = Indexes(self._store)
         self._machine = Machine(genesis, self._store, log_store, map_bits=map_bits)
         self._origin = origin_of(self._machine.ledger_id)
@@ -187,9 +189,13 @@ class Replica:
             self._halt(OperatorFault.parse(stored))
 
     def close(self) -> None:
-        """Stop the thread and let go of everyone who waits. The stores belong to whoever gave them."""
-        self._thread.shutdown(wait=True)
+        """Stop the threads and let go of everyone who waits. The stores belong to whoever gave them.
+
+        Raises what the state store raises when it cannot keep the last blocks; they are replayed at the next start.
+        """
         self._give_up(LedgerAway("the node is stopping"))
+        self._thread.shutdown(wait=True)
+        self._behind.close()
 
     # --------------------------------------------------------------------------------------------------- where we are
 

@@ -45,6 +45,7 @@ from commonward.ledger.transactions import (
     unreadable_digest,
 )
 from commonward.ledger.transition import Header, InvalidBlock, Machine, Staged
+from commonward.workflows.behind import WriteBehind
 from commonward.workflows.blocklog import BlockLog, Record
 from commonward.workflows.ports import Clock
 
@@ -100,7 +101,8 @@ class Sequencer:
         """
         self.published: Callable[[], None] = lambda: None
         self.room = WaitingRoom()
-        self._machine = Machine(genesis, store, log_store, map_bits=map_bits)
+        self._behind = WriteBehind(store)
+        self._machine = Machine(genesis, self._behind, log_store, map_bits=map_bits)
         self._blocks = blocks
         self._clock = clock
         self._public = public
@@ -377,9 +379,10 @@ class Sequencer:
         return staged, Record(block, note.to_bytes()).to_bytes()
 
     def close(self) -> None:
-        """Stop the threads. The stores belong to whoever gave them."""
+        """Stop the threads. The stores belong to whoever gave them. Raises as `WriteBehind.close`."""
         self._disk.shutdown(wait=True)
         self._threads.shutdown(wait=True)
+        self._behind.close()
 
 
 def _bad_of(jobs: Sequence[SignatureJob]) -> list[SignatureJob]:

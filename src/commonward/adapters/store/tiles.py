@@ -127,8 +127,10 @@ class TileFiles:
         """Return once everything appended would survive a power cut. Free when nothing was."""
         if self._closed or not self._unsynced:
             return
+        # Taken before the work: another thread may append meanwhile, and what it adds is for the next call.
+        levels, self._unsynced = self._unsynced, set()
         try:
-            for level in sorted(self._unsynced):
+            for level in sorted(levels):
                 os.fdatasync(self._files[level])
             if self._new_names:
                 directory = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
@@ -137,9 +139,9 @@ class TileFiles:
                 finally:
                     os.close(directory)
         except OSError as cause:
+            self._unsynced |= levels
             raise from_os(cause, self.path) from cause
         self._new_names = False
-        self._unsynced.clear()
 
     def close(self) -> None:
         """Sync and close. Closing twice is harmless."""
