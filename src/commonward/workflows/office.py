@@ -53,8 +53,8 @@ class Office:
             ("openings", self.openings.settle),
             ("marks", self.releases.finish),
             ("broken glass", self.glass.finish),
-            ("recalls", self.recalls.send),
             ("erasures", self.erasures.finish),
+            ("recalls", self.recalls.send),
             ("requests", self.requests.resume),
             ("copies", self.requests.tend),
         )

@@ -1,0 +1,68 @@
+"""Erasure waits for retention and holds, ends in nothing that opens, and is marked."""
+
+import pytest
+
+from commonward.ledger.audit import Erased
+from commonward.records.retention import Ground
+from commonward.workflows.erasure import HoldPaper, NotErasable
+from commonward.workflows.memory import Killed
+from commonward.workflows.messages import Fault
+from tests.consortium import Consortium, observation, permit
+
+
+async def with_a_record(c: Consortium) -> bytes:
+    ada = await c.patient("ada", at=("north",))
+    await c.north.takes(observation("o1", "ada"), observation("o2", "ada"))
+    await c.north.ticks()
+    await ada.grants(permit("south"))
+    await c.south.fetches(ada, "north")
+    return c.north.vault.current_records([c.north.local("ada")])[0][1].id
+
+
+def erasures(c: Consortium) -> int:
+    return len([entry for entry in c.north.node.entries(0, 1000, [Erased.KIND]) if entry.code == 0])
+
+
+async def test_retention_stands_against_the_patients_wish() -> None:
+    async with Consortium() as c:
+        record = await with_a_record(c)
+        with pytest.raises(NotErasable, match="RETENTION"):
+            await c.north.office.erasures.erase(record, Ground.PATIENT_REQUEST, "she asked", "n3")
+        assert c.north.vault.records([record])[record][1].wrapped
+
+
+async def test_a_legal_hold_stands_until_it_is_lifted_by_name() -> None:
+    async with Consortium() as c:
+        record = await with_a_record(c)
+        c.north.office.erasures.hold(HoldPaper("case 7", records=(record,)))
+        with pytest.raises(NotErasable, match="case 7"):
+            await c.north.office.erasures.erase(record, Ground.COURT_ORDER, "order 3", "n3")
+        c.north.office.erasures.lift("case 7")
+        assert (await c.north.office.erasures.erase(record, Ground.COURT_ORDER, "order 3", "n3")).index >= 0
+
+
+@pytest.mark.parametrize("step", ["erasure.intended", "erasure.destroyed", "erasure.signed", "erasure.landed"])
+async def test_an_erasure_killed_at_any_step_is_finished_and_marked_once(step: str) -> None:
+    async with Consortium() as c:
+        record = await with_a_record(c)
+        c.north.dies_at(step)
+        with pytest.raises(Killed):
+            await c.north.office.erasures.erase(record, Ground.COURT_ORDER, "order 3", "n3")
+        c.north.wakes()
+        await c.north.ticks()
+        number, row = c.north.vault.records([record])[record]
+        assert (row.sealed, row.wrapped) == (b"", b"") and row.fingerprint
+        assert c.north.office.holdings.open(number, row) is None
+        assert erasures(c) == 1
+        assert [fault for _, copy in c.south.office.requests.copies.every() for fault in copy.faults] == [Fault.ERASED]
+
+
+async def test_other_records_of_the_batch_still_prove_their_anchor() -> None:
+    async with Consortium() as c:
+        record = await with_a_record(c)
+        await c.north.office.erasures.erase(record, Ground.COURT_ORDER, "order 3", "n3")
+        c.north.wakes()
+        number, row = next(pair for pair in c.north.vault.current_records([c.north.local("ada")]) if pair[1].wrapped)
+        held = c.north.office.holdings.open(number, row)
+        assert held is not None and c.north.office.holdings.anchor(held) is not None
+        assert c.north.office.holdings.is_sound(held)
