@@ -1,28 +1,26 @@
 """A member's node process: follows and cosigns the ledger, answers members, patients and the member's own programs.
 
-Everything runs on one loop. What time alone brings (anchors, log roots, what is late or must be tried again) is a
-`Ticker` each: one that fails is logged and tried again at its next turn, and never takes the node down.
+Everything runs on one loop. What time alone brings (anchors, log roots, what is late or must be tried again) is done at
+each tick; what fails is logged and tried again at the next, and never takes the node down.
 """
 
 from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any
 
 import structlog
 
+from commonward.apps.api.server import ControlServer
 from commonward.apps.settings import Settings
 from commonward.apps.wiring import Node, open_node
 from commonward.ledger.parameters import Parameter
-from commonward.workflows.ports import WorldError
-from commonward.workflows.submitting import LedgerRefused
 
 _log = structlog.get_logger(__name__)
 
-_HOUSEKEEPING_S = 1.0
-_LOG_ROOT_S = 60.0
+_HOUSEKEEPING_S = 5.0
 
 
 async def run(settings: Settings) -> None:
@@ -51,14 +49,7 @@ async def run(settings: Settings) -> None:
 
 
 def _work(node: Node) -> list[Coroutine[Any, Any, None]]:
-    tick_s = node.member.reading.parameter(Parameter.TICK) / 1000
-    return [
-        _following(node),
-        node.replica.run(node.peers),
-        _ticker("anchor", tick_s, node.anchor),
-        _ticker("log_root", min(_LOG_ROOT_S, 60 * tick_s), node.log_root),
-        _ticker("housekeeping", _HOUSEKEEPING_S, node.tend),
-    ]
+    return [_following(node), node.replica.run(node.peers), _ticking(node), ControlServer(node).run()]
 
 
 async def _following(node: Node) -> None:
@@ -68,12 +59,13 @@ async def _following(node: Node) -> None:
     await asyncio.Event().wait()
 
 
-async def _ticker(name: str, every_s: float, work: Callable[[], Awaitable[object]]) -> None:
+async def _ticking(node: Node) -> None:
+    """Each tick: anchor, and whatever was left over. Whatever fails is tried again at the next."""
+    every_s = node.member.reading.parameter(Parameter.TICK) / 1000
     while True:
         try:
-            await work()
-        except (WorldError, LedgerRefused) as why:  # away, full, or not yet: the next turn tries again
-            _log.warning("tick_failed", work=name, why=str(why))
+            for trouble in await node.office.tick():
+                _log.warning("left_for_next_tick", what=trouble)
         except Exception:
-            _log.exception("tick_failed", work=name)
-        await asyncio.sleep(every_s)
+            _log.exception("tick_failed")
+        await asyncio.sleep(min(every_s, _HOUSEKEEPING_S))

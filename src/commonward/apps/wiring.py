@@ -30,20 +30,11 @@ from commonward.apps.settings import BadSettings, Settings
 from commonward.ledger.genesis import Genesis, GenesisError, SignedGenesis
 from commonward.ledger.ids import Algorithm, BlockTime, KeyId, MemberId, Purpose, key_id
 from commonward.ledger.proofs import self_test
+from commonward.records.certificates import CertificateRefused, check_staff
 from commonward.workflows import desk as desks
-from commonward.workflows.breakglass import BreakingGlass
-from commonward.workflows.consent import Openings
-from commonward.workflows.enrolment import Enrolment
-from commonward.workflows.gate import Gate
-from commonward.workflows.holdings import Holdings
-from commonward.workflows.ingest import Ingest
-from commonward.workflows.log_roots import LogRoots
-from commonward.workflows.mailbox import Mailbox
 from commonward.workflows.member import Member, Ports, Practice
-from commonward.workflows.recall import Recalls
-from commonward.workflows.release import Releases
+from commonward.workflows.office import Office
 from commonward.workflows.replica import HEAD_PATH, Replica
-from commonward.workflows.requests import Requests
 from commonward.workflows.wire import MessageError
 
 Resolve = Callable[[bytes], MemberId | None]
@@ -147,7 +138,7 @@ def contexts(keys: MemberKeys, genesis: Genesis) -> tuple[ssl.SSLContext, ssl.SS
 
 
 def open_sequencer(settings: Settings) -> tuple[Sequencer, ChainFiles, Resolve, ssl.SSLContext]:
-    """The operator's sequencer. Raises BadSettings where this member does not operate it, SequencerError, StoreError."""
+    """The operator's sequencer. Raises BadSettings where this member operates none, SequencerError, StoreError."""
     self_test()
     genesis = read_genesis(settings)
     if genesis.operator != settings.member:
@@ -222,26 +213,14 @@ class Node:
                 copy_lasts_ms=settings.copies_expire_days * 86_400_000,
             ),
         )
-        member = self.member
-        self.openings = Openings(member)
-        self.mailbox = Mailbox(member)
-        self.holdings = Holdings(member)
-        self.releases = Releases(member, self.openings, self.holdings)
-        self.requests = Requests(member, self.openings, self.mailbox)
-        self.glass = BreakingGlass(member, self.requests, self.mailbox)
-        self.enrolment = Enrolment(member, self.mailbox)
-        self.ingest = Ingest(self.vault, member.sealing, member.storage, member.log, clock, NoSteps())
-        self.recalls = Recalls(member, self.releases, self.requests, self.ingest)
-        self.log_roots = LogRoots(member)
-        self.gate = Gate(member, self.openings, self.mailbox)
-        self.desk = desks.Desk(member, self.openings, self.releases, self.holdings, self.recalls, self.mailbox)
+        self.office = Office(self.member)
 
     async def answer(self, asker: MemberId, path: str, body: bytes) -> bytes:
         """What another member asks of this one. Raises PeerRefused, whose sentence may leave."""
         try:
             if path == HEAD_PATH:
                 return await self.replica.answer_head(asker, body)
-            return await self.desk.answer(asker, path, body)
+            return await self.office.desk.answer(asker, path, body)
         except (desks.Refused, MessageError) as why:
             raise PeerRefused(0, str(why)) from why
 
@@ -249,27 +228,20 @@ class Node:
         """Open the door to the other members. Raises OSError when the port is taken."""
         await self._server.start(self.settings.listen.host, self.settings.listen.port)
 
-    async def anchor(self) -> None:
-        await self.member.anchoring.tick()
-
-    async def log_root(self) -> None:
-        await self.log_roots.tick()
-
-    async def tend(self) -> None:
-        """What must be tried again or has become late: each is safe to repeat, and none waits for the others."""
-        await self.openings.settle()
-        await self.releases.finish()
-        await self.requests.resume()
-        await self.requests.tend()
-        await self.glass.finish()
-        self.recalls.raise_for_corrections()
-        await self.recalls.send()
-
     def staff(self, number: str) -> StaffKey:
         """The day certificate and key of a staff member of this member, from its file."""
         if not number.isalnum():
             raise BadSettings(f"expected a staff number of letters and digits, got {number!r}")
         return StaffKey.open(self.settings.data / "staff" / f"{number}.pem", self.settings.passphrase())
+
+    def staff_number(self, number: str) -> str:
+        """The number, if its certificate is this member's and valid now. Raises CertificateRefused."""
+        signer = self.staff(number)
+        roll = self.replica.machine.view().roll
+        kind, authority = self.member.reading.kind_of(self.member.id), roll.certificate(self.member.id)
+        if kind is None or authority is None:
+            raise CertificateRefused(f"{self.member.id} is not an active member of this ledger")
+        return check_staff(signer.certificate, authority, self.member.id, kind, BlockTime(self.member.now())).number
 
     async def close(self) -> None:
         await self._server.stop()

@@ -8,8 +8,9 @@ import sys
 import structlog
 import typer
 
-from commonward.apps.cli import consortium, processes
-from commonward.apps.cli.output import AWAY, UNUSABLE, err
+from commonward.apps.api.client import NodeRefused
+from commonward.apps.cli import consortium, intake, processes
+from commonward.apps.cli.output import AWAY, REFUSED, UNUSABLE, err
 from commonward.apps.founding import CannotFound
 from commonward.apps.settings import BadSettings
 
@@ -22,11 +23,12 @@ app = typer.Typer(
 )
 consortium.add_to(app)
 processes.add_to(app)
+intake.add_to(app)
 
 
 @app.callback()
 def _options(
-    verbose: bool = typer.Option(False, "--verbose", "-v", help="Log what happens inside."),  # noqa: FBT001
+    verbose: bool = typer.Option(False, "--verbose", "-v", help="Log what happens inside."),
 ) -> None:
     structlog.configure(
         processors=[
@@ -48,6 +50,9 @@ def main() -> None:
     except (BadSettings, CannotFound) as why:
         err.print(f"[red]commonward:[/red] {why}")
         sys.exit(UNUSABLE)
+    except NodeRefused as why:
+        err.print(f"[red]refused:[/red] {why}")
+        sys.exit(REFUSED)
     except ConnectionError as why:
         err.print(f"[red]commonward:[/red] {why}")
         sys.exit(AWAY)

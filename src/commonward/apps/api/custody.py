@@ -1,0 +1,165 @@
+"""The custodian's side: enrolment and links, releases, erasure, holds, recalls."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, Field
+
+from commonward.apps.api.status import node_of
+from commonward.apps.api.words import to_ground, to_handle, to_record
+from commonward.workflows.enrolment_request import EnrolmentRequest
+from commonward.workflows.erasure import HoldPaper
+
+router = APIRouter()
+
+
+class Enrol(BaseModel):
+    """`request`: base64 of the enrolment request that the patient's wallet wrote."""
+
+    request: str = Field(max_length=20_000)
+    words: str = Field(max_length=500)
+    staff: str
+
+
+class Link(BaseModel):
+    """`system` and `patient`: who the records call this person."""
+
+    handle: str
+    system: str
+    patient: str
+    words: str = Field(max_length=500)
+    staff: str
+
+
+class Same(BaseModel):
+    system: str
+    patient: str
+    other_system: str
+    other_patient: str
+    why: str = Field(max_length=500)
+
+
+class Erase(BaseModel):
+    record: str
+    ground: str = "patient_request"
+    words: str = Field(max_length=500)
+    staff: str
+
+
+class LegalHold(BaseModel):
+    name: str = Field(max_length=100)
+    records: list[str] = []
+    until: int | None = None
+
+
+@router.post("/patients/enrol")
+async def enrol(request: Request, body: Enrol) -> dict[str, Any]:
+    """Bind a patient's first passkey to a handle, after the identity check in person."""
+    node = node_of(request)
+    wanted = EnrolmentRequest.parse(base64.b64decode(body.request, validate=True))
+    landed = await node.office.enrolment.enrol(
+        wanted.handle, wanted.passkey(), wanted.sealing, body.words, node.staff_number(body.staff)
+    )
+    return {"handle": wanted.handle.hex(), "digest": landed.digest.hex(), "index": landed.index, "at": landed.time}
+
+
+@router.post("/patients/link")
+async def link(request: Request, body: Link) -> dict[str, Any]:
+    """From now on the handle stands for a local patient."""
+    node = node_of(request)
+    patient = node.member.identity.patient(body.system, body.patient)
+    made = node.office.enrolment.link(to_handle(body.handle), patient, body.words, node.staff_number(body.staff))
+    return {"handle": body.handle, "records": len(node.vault.current_records([patient])), "at": made.at}
+
+
+@router.post("/patients/merge")
+async def merge(request: Request, body: Same) -> dict[str, Any]:
+    """Two local names are one person: a link that can be taken back; no record is rewritten."""
+    identity = node_of(request).member.identity
+    left, right = identity.patient(body.system, body.patient), identity.patient(body.other_system, body.other_patient)
+    return {"merged": identity.merge(left, right, body.why).id.hex()}
+
+
+@router.post("/patients/unmerge")
+async def unmerge(request: Request, body: Same) -> dict[str, Any]:
+    """Take a merge back; what left a handle's patient is recalled from whoever got it."""
+    node = node_of(request)
+    identity = node.member.identity
+    left, right = identity.patient(body.system, body.patient), identity.patient(body.other_system, body.other_patient)
+    before = {handle: identity.patients_of(handle) for handle in identity.handles_of(left)}
+    identity.unmerge(left, right, body.why)
+    told = sum(node.office.recalls.moved(handle, names) for handle, names in before.items())
+    return {"unmerged": True, "recalled_from": told}
+
+
+@router.get("/patients/records")
+async def records(request: Request, handle: str) -> list[dict[str, Any]]:
+    """What this custodian holds of a linked patient: ids, kinds and anchors, for its own staff."""
+    node = node_of(request)
+    found = []
+    for held in node.office.holdings.of(to_handle(handle)):
+        anchor = node.office.holdings.anchor(held)
+        found.append(
+            {
+                "id": held.id.hex(),
+                "type": held.record.resource_type,
+                "source_id": held.record.id,
+                "version": held.version,
+                "sound": node.office.holdings.is_sound(held),
+                "anchored_at_index": None if anchor is None else anchor.index,
+            }
+        )
+    return found
+
+
+@router.get("/releases")
+async def releases(request: Request, handle: str) -> list[dict[str, Any]]:
+    """Marks of this custodian for a handle, by number."""
+    node = node_of(request)
+    return [
+        {"n": row.n, "tag": row.tag.hex(), "state": row.state.name.lower()}
+        for row in node.vault.marks(to_handle(handle))
+    ]
+
+
+@router.get("/recalls")
+async def recalls(request: Request) -> list[dict[str, Any]]:
+    """Notices of this custodian to whoever received a record that was corrected, wrong, moved or erased."""
+    return [
+        {
+            "to": recall.to,
+            "fault": recall.notice.fault.name.lower(),
+            "records": [each.hex() for each in recall.notice.records],
+            "at": recall.notice.at,
+            "acknowledged": bool(recall.ack),
+        }
+        for _, recall in node_of(request).office.recalls.recalls.every()
+    ]
+
+
+@router.post("/erasures")
+async def erase(request: Request, body: Erase) -> dict[str, Any]:
+    """Destroy a record's salt and key where retention and holds allow it, tell recipients, and mark it."""
+    node = node_of(request)
+    paper = await node.office.erasures.erase(
+        to_record(body.record), to_ground(body.ground), body.words, node.staff_number(body.staff)
+    )
+    return {"record": body.record, "mark_index": paper.index, "at": paper.at}
+
+
+@router.post("/holds")
+async def hold(request: Request, body: LegalHold) -> dict[str, Any]:
+    """A legal hold: nothing it names is erased until it is lifted by name. No records named: all."""
+    node_of(request).office.erasures.hold(
+        HoldPaper(body.name, (), tuple(to_record(each) for each in body.records), body.until)
+    )
+    return {"hold": body.name}
+
+
+@router.delete("/holds/{name}")
+async def lift(request: Request, name: str) -> dict[str, Any]:
+    node_of(request).office.erasures.lift(name)
+    return {"lifted": name}

@@ -1,0 +1,87 @@
+"""How the node stands."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from commonward.apps.wiring import Node
+from commonward.ledger.ids import MemberId
+
+router = APIRouter()
+
+
+def node_of(request: Request) -> Node:
+    node = request.app.state.node
+    assert isinstance(node, Node)
+    return node
+
+
+@router.get("/status")
+async def status(request: Request) -> dict[str, Any]:
+    """Height, root, who cosigned last, what waits."""
+    node = node_of(request)
+    proven = node.replica.proven()
+    size, root = node.replica.recent()
+    return {
+        "member": node.member.id,
+        "ledger": node.replica.ledger_id.hex(),
+        "height": node.replica.height,
+        "size": size,
+        "root": root.hex(),
+        "header_time": node.replica.tip_time(),
+        "connected": node.replica.connected,
+        "live": node.replica.proven_live(),
+        "proven": None
+        if proven is None
+        else {"size": proven.size, "height": proven.height, "median": proven.median, "members": list(proven.members)},
+        "fault": None if node.replica.fault is None else str(node.replica.fault),
+        "records": node.vault.last_number(),
+        "dead_letters": node.vault.count("dead-letters"),
+        "recalls_waiting": sum(1 for _, recall in node.office.recalls.recalls.every() if not recall.ack),
+        "glasses_open": len(node.office.glass.open()),
+    }
+
+
+@router.get("/members")
+async def members(request: Request) -> list[dict[str, Any]]:
+    """The roll as the ledger has it now."""
+    node = node_of(request)
+    roll = node.replica.machine.view().roll
+    weights = {each.member: each.weight for each in node.replica.authority.cosigners}
+    found = []
+    for name in sorted(roll.active()):
+        each = roll.get(MemberId(name))
+        assert each is not None
+        found.append(
+            {
+                "member": name,
+                "name": each.name,
+                "kind": each.kind.name.lower(),
+                "tier": each.tier,
+                "weight": weights.get(name, 0),
+                "origin": each.origin,
+            }
+        )
+    return found
+
+
+@router.get("/uses")
+async def uses(request: Request, first: int = 1, limit: int = 200) -> list[dict[str, Any]]:
+    """The member's own log, its chain checked as it is read."""
+    found: list[dict[str, Any]] = []
+    for number, at, entry in node_of(request).member.log.entries(first):
+        if len(found) >= limit:
+            break
+        found.append(
+            {
+                "number": number,
+                "at": at,
+                "event": entry.event.name.lower(),
+                "who": entry.who,
+                "detail": entry.detail,
+                "handle": entry.handle.hex() if entry.handle else None,
+            }
+        )
+    return found
