@@ -100,7 +100,7 @@ class Anchoring:
                 self._trees.popitem(last=False)
         self._trees.move_to_end(batch.tick)
         proof = tree.prove(Fingerprint(fingerprint))
-        return Anchor(batch.index, proof.index, proof.path)
+        return Anchor(batch.index, proof.index, b"".join(proof.path))
 
     def _build(self, first: int, last: int, seed: bytes) -> BatchTree:
         prints = self._vault.fingerprints(first, last) if last >= first else ()

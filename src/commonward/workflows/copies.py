@@ -143,8 +143,8 @@ def check_records(member: Member, copy: Copy, bundle: Bundle, ask: Ask, permits:
         if anchor is not None:
             if not anchored(member, anchor, print_, copy.custodian):
                 raise WrongDelivery("anchor", f"a {record.resource_type} is not what {copy.custodian} anchored")
-            entry = member.ports.ledger.entry(anchor.index)
-            since = int(entry.time) if entry else None
+            stands = member.reading.anchor_at(anchor.index)
+            since = int(stands.time) if stands else None
         records[sent.id] = record
         seen[sent.id] = (sent, Verified.ANCHORED if anchor else Verified.PENDING, since)
     decider = compile_rules(ask, permits, member.jurisdiction)

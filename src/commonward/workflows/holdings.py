@@ -5,17 +5,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from commonward.ledger.ids import Handle
-from commonward.ledger.transactions import AnchorBatch
 from commonward.records.decide import Decider, Decision, Facts
 from commonward.records.envelope import EnvelopeError, open_record, unwrap_key
-from commonward.records.fingerprint import BatchProof, Fingerprint, fingerprint, verify_in_batch
+from commonward.records.fingerprint import Fingerprint, fingerprint, verify_in_batch
 from commonward.records.propagation import decide_set, references_within
 from commonward.records.record import Record, Source
 from commonward.workflows.member import Member
 from commonward.workflows.member_log import Event
 from commonward.workflows.messages import Anchor
 from commonward.workflows.ports import RecordRow
-from commonward.workflows.reading import transaction_of
 
 _HERE: Final = Source("", "", "fhir-r4")
 _FACTS_KEPT: Final = 20_000
@@ -120,10 +118,10 @@ class Holdings:
 
 def anchored(member: Member, anchor: Anchor, print_: Fingerprint, custodian: str | None = None) -> bool:
     """Whether a fingerprint stands under a root that the custodian (this member by default) anchored."""
-    entry = member.ports.ledger.entry(anchor.index)
-    if entry is None or entry.code != 0 or entry.member != (custodian or member.id):
+    stands = member.reading.anchor_at(anchor.index)
+    if stands is None or stands.member != (custodian or member.id):
         return False
-    payload = transaction_of(entry).payload
-    if not isinstance(payload, AnchorBatch):
+    try:
+        return verify_in_batch(print_, anchor.proof(), stands.root)
+    except (ValueError, OverflowError):
         return False
-    return verify_in_batch(print_, BatchProof(anchor.position, anchor.path), payload.root)

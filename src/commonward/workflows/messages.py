@@ -10,6 +10,7 @@ from typing import Final
 
 from commonward.ledger.encoding import Encodable, digest, encode
 from commonward.ledger.ids import ConsentId, Digest, Handle, LedgerId, MemberId, Tag
+from commonward.records.fingerprint import BatchProof
 from commonward.workflows.wire import Message
 
 # Paths of the peer protocol. Each takes one message and gives one; asking again is always safe.
@@ -109,7 +110,11 @@ class Anchor(Message):
 
     index: int
     position: int
-    path: tuple[bytes, ...]
+    path: bytes  # joined: a history brings hundreds of these
+
+    def proof(self) -> BatchProof:
+        """Raises ValueError when the path is not 16 hashes."""
+        return BatchProof.parse(self.position.to_bytes(2, "big") + self.path)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from commonward.workflows.consent import Openings
 from commonward.workflows.desk import Desk
 from commonward.workflows.enrolment import Enrolment
 from commonward.workflows.erasure import Erasures
+from commonward.workflows.evidence import EvidenceDesk
 from commonward.workflows.gate import Gate
 from commonward.workflows.holdings import Holdings
 from commonward.workflows.ingest import Ingest
@@ -35,6 +36,7 @@ class Office:
         self.ingest = Ingest(ports.vault, member.sealing, member.storage, member.log, ports.clock, ports.steps)
         self.recalls = Recalls(member, self.releases, self.requests, self.ingest)
         self.erasures = Erasures(member, self.holdings, self.recalls)
+        self.evidence = EvidenceDesk(member, self.holdings, self.releases)
         self.glass = BreakingGlass(member, self.requests, self.mailbox)
         self.enrolment = Enrolment(member, self.mailbox)
         self.log_roots = LogRoots(member)

@@ -1,5 +1,8 @@
 """Reading the ledger's live state through its own slices: what members, handles and consents are right now."""
 
+from collections import OrderedDict
+from typing import Final, NamedTuple
+
 from commonward.ledger.consent import Consent, ConsentRecord, Consents, HandleRecord, Handles, Withdraw
 from commonward.ledger.encoding import decode
 from commonward.ledger.ids import BlockTime, ConsentId, Digest, Handle, MemberId, MemberKind, Purpose
@@ -7,9 +10,19 @@ from commonward.ledger.members import Roll
 from commonward.ledger.members.keys import RevokedStaff
 from commonward.ledger.members.weights import ORIGINS_KEY
 from commonward.ledger.parameters import Parameter, Parameters
-from commonward.ledger.transactions import Transaction, parse_transaction
+from commonward.ledger.transactions import AnchorBatch, Transaction, parse_transaction
 from commonward.records.certificates import CertificateRefused, SignedStatement, Staff, revocation_digest
 from commonward.workflows.ports import Entry, Ledger
+
+_ANCHORS_KEPT: Final = 10_000
+
+
+class Anchored(NamedTuple):
+    """Whose root stands at a log index, and since when (header time, ms)."""
+
+    member: MemberId
+    root: Digest
+    time: BlockTime
 
 
 class LedgerCells:
@@ -39,6 +52,20 @@ class Reading:
         self._consents = Consents(cells)
         self._revoked = RevokedStaff(cells)
         self._parameters = Parameters(cells)
+        self._anchors: OrderedDict[int, Anchored] = OrderedDict()
+
+    def anchor_at(self, index: int) -> Anchored | None:
+        """The accepted AnchorBatch at a log index. What stands there never changes, so it is remembered."""
+        known = self._anchors.get(index)
+        if known is None:
+            entry = self._ledger.entry(index)
+            payload = transaction_of(entry).payload if entry is not None and entry.code == 0 else None
+            if entry is None or entry.member is None or not isinstance(payload, AnchorBatch):
+                return None
+            known = self._anchors[index] = Anchored(entry.member, payload.root, entry.time)
+            if len(self._anchors) > _ANCHORS_KEPT:
+                self._anchors.popitem(last=False)
+        return known
 
     def parameter(self, parameter: Parameter) -> int:
         return self._parameters[parameter]
@@ -64,6 +91,11 @@ class Reading:
         if found is None or found.member != member or found.purpose != Purpose.OPERATE:
             return None
         return (found.algorithm, found.public) if found.covers(self._ledger.tip_time()) else None
+
+    def any_key(self, key: bytes) -> tuple[int, bytes] | None:
+        """Algorithm and public bytes of a member's key that is in the state, whether it counts now or not."""
+        found = self._roll.key(key)
+        return (found.algorithm, found.public) if found is not None else None
 
     def staff(self, statement: SignedStatement, member: MemberId, at: int) -> Staff:
         """Who signed: certificate under the member's CA, valid, not revoked. Raises CertificateRefused."""

@@ -14,10 +14,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 from commonward.ledger.encoding import Digest
-from commonward.ledger.ids import Handle, MemberId, Tag
+from commonward.ledger.ids import Handle, MemberId, Purpose, Tag
 from commonward.records.decide import compile_rules
 from commonward.records.envelope import pad, seal_to, size_class
 from commonward.workflows import commitments
+from commonward.workflows.captured import Captured, capture, release_keys
 from commonward.workflows.consent import Openings
 from commonward.workflows.holdings import Held, Holdings
 from commonward.workflows.identity import Link, mark_tag
@@ -67,6 +68,7 @@ class MarkPaper(Message):
     index: int = -1
     void: bool = False
     offered: MarkFacts | None = None  # of a void mark: what its first attempt said
+    seen: Captured | None = None  # what the state showed when it was reserved, for evidence
 
 
 class Releases:
@@ -163,6 +165,7 @@ class Releases:
             tuple(sorted({each.record.resource_type for each in records})), decisions, late, request.glass,
             request.reason,
         )  # fmt: skip
+        paper = replace(paper, seen=self._capture(judged))
         state = State.LATE if judged.late else State.RESERVED
         row = MarkRow(link.handle, n, tag, request.digest(), state, b"", Delivery(tag, sealed, salts[5]).to_bytes())
         row = replace(row, sealed=self._seal(row, paper))
@@ -174,6 +177,12 @@ class Releases:
             member.ports.steps.reach("release.before-reserve")
         member.ports.steps.reach("release.reserved")
         return row
+
+    def _capture(self, judged: Judged) -> Captured | None:
+        request = judged.request
+        _, _, author = self._member.ports.keys.public(Purpose.OPERATE)
+        keys = release_keys(judged.statement, request.requester, request.consent, author)
+        return capture(self._member.ports.ledger, keys)
 
     def _sent(self, held: Held) -> SentRecord:
         return SentRecord(

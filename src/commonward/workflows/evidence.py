@@ -1,0 +1,126 @@
+"""Evidence, exported: what this member can show a third party of a record, a release, a consent, offline.
+
+Map proofs exist for the current state only, so what a release rests on (the consent was open, the certificate not
+revoked, the key registered) is captured when it is marked, and kept with the mark.
+"""
+
+from commonward.ledger.checkpoint import Authority, known_lines, parse_note
+from commonward.ledger.ids import Handle
+from commonward.ledger.members import AUTHORITY_KEY
+from commonward.ledger.transactions import Transaction
+from commonward.records.evidence import BlockLeaf, Evidence, Openings, RecordStatement, StateFact
+from commonward.records.trust import block_fields
+from commonward.workflows.captured import Captured
+from commonward.workflows.commitments import mark_openings
+from commonward.workflows.holdings import Holdings
+from commonward.workflows.member import Member
+from commonward.workflows.ports import Entry
+from commonward.workflows.reading import transaction_of
+from commonward.workflows.release import Releases
+
+
+class NoEvidence(Exception):
+    """There is nothing to show yet, or not by this member; the sentence says why."""
+
+
+class EvidenceDesk:
+    """Makes evidence files of what one member holds and marked."""
+
+    def __init__(self, member: Member, holdings: Holdings, releases: Releases) -> None:
+        self._member = member
+        self._holdings = holdings
+        self._releases = releases
+        self._ledger = member.ports.ledger
+
+    def of_record(self, record: bytes, *, whole: bool = True) -> bytes:
+        """That one record is unchanged since its anchor. `whole`: with its bytes inside. Raises NoEvidence."""
+        member = self._member
+        found = member.ports.vault.records([record]).get(record)
+        if found is None:
+            raise NoEvidence("no such record is held")
+        held = self._holdings.open(*found)
+        anchor = self._holdings.anchor(held) if held is not None else None
+        if held is None or anchor is None:
+            raise NoEvidence("this record is erased, altered, or not anchored yet")
+        entry = self._entry(anchor.index)
+        stored = held.record.stored if whole else None
+        return self._build(entry, RecordStatement(held.salt, anchor.proof(), stored))
+
+    def of_release(self, handle: Handle, n: int) -> bytes:
+        """That this release was marked before it left, and what its mark commits to. Raises NoEvidence."""
+        row = next(iter(self._member.ports.vault.marks(handle, n, 1)), None)
+        if row is None or row.n != n:
+            raise NoEvidence(f"there is no mark {n} for this handle")
+        paper = self._releases.paper(row)
+        if paper.index < 0:
+            raise NoEvidence("this mark does not stand on the ledger yet")
+        entry = self._entry(paper.index)
+        fields = {each.name: each.number for each in transaction_of(entry).payload.FIELDS}
+        names = ("request", "decision", "consent", "running", "previous", "sealed")
+        openings: Openings = {
+            fields[name]: (opening.salt, opening.value)
+            for name, opening in zip(names, mark_openings(paper.facts), strict=True)
+        }
+        return self._build(entry, openings, paper.seen)
+
+    def of_transaction(self, index: int, openings: Openings | None = None) -> bytes:
+        """Any transaction of the log, with the openings that the caller may show. Raises NoEvidence."""
+        return self._build(self._entry(index), openings)
+
+    def _entry(self, index: int) -> Entry:
+        entry = self._ledger.entry(index)
+        if entry is None:
+            raise NoEvidence(f"no transaction stands at {index} in this node's log")
+        return entry
+
+    def _build(self, entry: Entry, statement: RecordStatement | Openings | None, seen: Captured | None = None) -> bytes:
+        proven = self._ledger.proven()
+        if proven is None or proven.size <= entry.index:
+            raise NoEvidence("no quorum has cosigned a checkpoint that covers it yet")
+        transaction = transaction_of(entry)
+        authority = self._ledger.get(AUTHORITY_KEY)
+        if authority is None:
+            raise NoEvidence("this node's state names no authority")
+        note = known_lines(parse_note(proven.note), Authority.parse(authority)).to_bytes()
+        size = proven.size
+        wanted: dict[int, tuple[StateFact, ...]] = {}
+        for index in (transaction.recent.size - 1, self._block_leaf_after(entry.index, size)):
+            if index is not None and 0 <= index < size:
+                wanted[index] = ()
+        if seen is not None and seen.index < size:
+            wanted[seen.index] = seen.facts()
+        blocks = [self._block(index, size, facts) for index, facts in sorted(wanted.items())]
+        return Evidence.of(
+            entry.raw, height=entry.height, time=entry.time, code=entry.code, author=self._author(entry, transaction),
+            index=entry.index, path=self._ledger.prove_inclusion(entry.index, size), note=note,
+            blocks=[block for block in blocks if block is not None], statement=statement,
+        ).to_bytes()  # fmt: skip
+
+    def _block(self, index: int, size: int, facts: tuple[StateFact, ...]) -> BlockLeaf | None:
+        leaf = self._ledger.leaf(index)
+        fields = block_fields(leaf) if leaf is not None else None
+        if fields is None:
+            return None
+        height, time, root = fields
+        return BlockLeaf(index, height, time, root, self._ledger.prove_inclusion(index, size), facts)
+
+    def _block_leaf_after(self, index: int, size: int) -> int | None:
+        """Of the transaction's own block: the first block leaf behind it."""
+        for at in range(index + 1, size):
+            leaf = self._ledger.leaf(at)
+            if leaf is not None and block_fields(leaf) is not None:
+                return at
+        return None
+
+    def _author(self, entry: Entry, transaction: Transaction) -> tuple[int, bytes]:
+        """Algorithm and public key of who signed."""
+        reading = self._member.reading
+        if entry.member is None:
+            found = reading.handles().credential(transaction.author)
+            if found is None:
+                raise NoEvidence("the passkey that signed this is not in the state any more")
+            return found.algorithm, found.public
+        key = reading.any_key(transaction.author)
+        if key is None:
+            raise NoEvidence("the key that signed this is not in the state any more")
+        return key

@@ -1,0 +1,57 @@
+"""Evidence that a member exports convinces somebody who has the trust file and nothing else."""
+
+import pytest
+
+from commonward.apps.verify import CONVINCES, DOES_NOT, verify_file
+from commonward.records.trust import TrustFile
+from commonward.workflows.evidence import NoEvidence
+from tests.consortium import Consortium, Person, observation, permit
+from tests.ledgerkit import sign_genesis
+
+
+async def released(c: Consortium) -> Person:
+    ada = await c.patient("ada", at=("north",))
+    await c.north.takes(observation("o1", "ada"), observation("o2", "ada"))
+    await c.north.ticks()
+    await ada.grants(permit("south"))
+    await c.south.fetches(ada, "north")
+    await c.engine.pass_time(31_000)
+    return ada
+
+
+def trust(c: Consortium) -> bytes:
+    return TrustFile(sign_genesis(c.engine.genesis).to_bytes(), (), ()).to_bytes()
+
+
+async def test_a_records_evidence_convinces_and_is_small() -> None:
+    async with Consortium() as c:
+        await released(c)
+        (_, row), _ = c.north.vault.current_records([c.north.local("ada")])
+        file = c.north.office.evidence.of_record(row.id)
+        assert verify_file(file, trust(c)).exit_code == CONVINCES
+        assert len(c.north.office.evidence.of_record(row.id, whole=False)) < 4096
+
+
+async def test_a_releases_evidence_convinces_and_is_small() -> None:
+    async with Consortium() as c:
+        ada = await released(c)
+        file = c.north.office.evidence.of_release(ada.handle, 1)
+        report = verify_file(file, trust(c))
+        assert report.exit_code == CONVINCES, report.verdict
+        assert len(file) < 8192
+
+
+async def test_evidence_that_names_another_leaf_does_not_convince() -> None:
+    async with Consortium() as c:
+        ada = await released(c)
+        file = c.north.office.evidence.of_release(ada.handle, 1)
+        changed = file.replace(b"\nindex ", b"\nindex 1", 1)
+        assert verify_file(changed, trust(c)).exit_code == DOES_NOT
+
+
+async def test_there_is_no_evidence_before_the_anchor_is_cosigned() -> None:
+    async with Consortium() as c:
+        await c.north.takes(observation("o1", "ada"))
+        ((_, row),) = c.north.vault.current_records([c.north.local("ada")])
+        with pytest.raises(NoEvidence, match="not anchored"):
+            c.north.office.evidence.of_record(row.id)
