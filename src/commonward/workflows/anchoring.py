@@ -11,9 +11,9 @@ from typing import Final
 from commonward.ledger.encoding import Digest, encode
 from commonward.ledger.parameters import Parameter, Parameters
 from commonward.ledger.registry import AnchorBatch
-from commonward.records.fingerprint import MAX_LEAVES, BatchTree, Fingerprint, build_batch
+from commonward.records.fingerprint import MAX_LEAVES, BatchProof, BatchTree, Fingerprint, build_batch
 from commonward.workflows.messages import Anchor
-from commonward.workflows.ports import BatchRow, Clock, Entropy, Ledger, Steps, Vault
+from commonward.workflows.ports import BatchRow, Clock, Entropy, Ledger, Steps, Trees, Vault
 from commonward.workflows.reading import LedgerCells
 from commonward.workflows.submitting import Submitter
 
@@ -27,7 +27,14 @@ class Anchoring:
     """One member's batches."""
 
     def __init__(
-        self, vault: Vault, ledger: Ledger, submitter: Submitter, clock: Clock, entropy: Entropy, steps: Steps
+        self,
+        vault: Vault,
+        ledger: Ledger,
+        submitter: Submitter,
+        clock: Clock,
+        entropy: Entropy,
+        steps: Steps,
+        trees: Trees | None = None,
     ) -> None:
         self._vault = vault
         self._ledger = ledger
@@ -35,6 +42,7 @@ class Anchoring:
         self._clock = clock
         self._entropy = entropy
         self._steps = steps
+        self._kept = trees
         self._trees: OrderedDict[int, BatchTree] = OrderedDict()
 
     async def tick(self) -> list[BatchRow]:
@@ -93,14 +101,24 @@ class Anchoring:
         batch = self._vault.batch_of(number)
         if batch is None or batch.index < 0:
             return None
+        proof = self._prove(batch, Fingerprint(fingerprint))
+        return Anchor(batch.index, proof.index, b"".join(proof.path))
+
+    def _prove(self, batch: BatchRow, print_: Fingerprint) -> BatchProof:
+        """From the tree in memory, else from the one kept, else built again. Raises KeyError when it is not there."""
         tree = self._trees.get(batch.tick)
+        if tree is None and self._kept is not None:
+            proof = self._kept.prove(batch.tick, batch.seed, batch.root, print_)
+            if proof is not None:
+                return proof
         if tree is None:
             tree = self._trees[batch.tick] = self._build(batch.first, batch.last, batch.seed)
             if len(self._trees) > _TREES_KEPT:
                 self._trees.popitem(last=False)
+            if self._kept is not None:
+                self._kept.keep(batch.tick, tree)
         self._trees.move_to_end(batch.tick)
-        proof = tree.prove(Fingerprint(fingerprint))
-        return Anchor(batch.index, proof.index, b"".join(proof.path))
+        return tree.prove(print_)
 
     def _build(self, first: int, last: int, seed: bytes) -> BatchTree:
         prints = self._vault.fingerprints(first, last) if last >= first else ()

@@ -9,7 +9,7 @@ from commonward.records.sensitivity import SensitivityTable, default_sensitivity
 from commonward.workflows.anchoring import Anchoring
 from commonward.workflows.identity import Identity
 from commonward.workflows.member_log import MemberLog
-from commonward.workflows.ports import Clock, Entropy, Keys, Ledger, Peers, Steps, StorageKeys, Vault
+from commonward.workflows.ports import Clock, Entropy, Keys, Ledger, Peers, Steps, StorageKeys, Trees, Vault
 from commonward.workflows.reading import Reading
 from commonward.workflows.sealing import Sealing
 from commonward.workflows.submitting import Submitter
@@ -53,6 +53,7 @@ class Ports:
     entropy: Entropy
     steps: Steps
     pace: Pace
+    trees: Trees | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class Member:
             "log": MemberLog(p.vault, sealing, p.clock),
             "identity": Identity(p.vault, sealing, p.clock, p.entropy),
             "submitter": submitter,
-            "anchoring": Anchoring(p.vault, p.ledger, submitter, p.clock, p.entropy, p.steps),
+            "anchoring": Anchoring(p.vault, p.ledger, submitter, p.clock, p.entropy, p.steps, p.trees),
             "reading": Reading(p.ledger),
         }
         for name, value in made.items():

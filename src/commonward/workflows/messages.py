@@ -16,13 +16,11 @@ from commonward.workflows.wire import Message
 # Paths of the peer protocol. Each takes one message and gives one; asking again is always safe.
 ASK: Final = "release"  # Asked -> Answer
 OPENING: Final = "opening"  # OpeningDeposit -> OpeningAck
-MAILBOX_PUT: Final = "mailbox/put"  # PatientPaper -> Noted
 MAILBOX_LIST: Final = "mailbox/list"  # PapersWanted -> Papers
 MARKS: Final = "marks"  # PapersWanted -> Papers: the sealed openings of a handle's marks, by n
 RECEIPT: Final = "receipt"  # ReceiptFacts -> Noted
 RECALL: Final = "recall"  # RecallNotice -> RecallAck
 LATER_PROOFS: Final = "proofs"  # ProofsWanted -> Proofs: what was pending when it was released
-RELAY: Final = "relay"  # a patient's transaction, any member carries it -> Relayed
 
 
 class Mode(IntEnum):

@@ -28,6 +28,7 @@ from commonward.ledger.ids import (
     Purpose,
     Tag,
 )
+from commonward.records.fingerprint import BatchProof, BatchTree, Fingerprint
 from commonward.records.stored import Parsed, Stored
 
 
@@ -502,6 +503,19 @@ class Vault(RecordVault, BatchVault, MarkVault, Cabinet, LogVault, Protocol):
 
     def transaction(self) -> AbstractContextManager[None]:
         """All calls inside happen together or not at all. Does not nest; nothing is awaited inside."""
+        ...
+
+
+class Trees(Protocol):
+    """Built batch trees, kept so that an old record's proof is read and not rebuilt. A cache: may forget.
+
+    Not trusted: a proof is checked against the batch's root before it is given out.
+    """
+
+    def keep(self, batch: int, tree: BatchTree) -> None: ...
+
+    def prove(self, batch: int, seed: bytes, root: bytes, fp: Fingerprint) -> BatchProof | None:
+        """None when it cannot say: build the tree again."""
         ...
 
 

@@ -314,7 +314,7 @@ class Releases:
         """The patient's line of marks here, by number, from the one after `after`."""
         found = []
         for row in self._member.ports.vault.marks(handle, after + 1, limit):
-            if row.state is State.RESERVED and not self.paper(row).void:
+            if row.state is State.RESERVED and self._member.ports.ledger.mark(row.tag) is None:
                 break  # neither stands nor left: it is nothing yet
             found.append(self._line(self.paper(row)))
         return found
