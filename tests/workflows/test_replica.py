@@ -520,6 +520,13 @@ async def test_a_change_of_authority_is_captured_with_its_proof(engine: MemoryEn
     assert note.checkpoint.size == change.size and len(note.lines) >= 5
 
 
+async def test_a_restart_is_no_change_of_authority(engine: MemoryEngine) -> None:
+    await engine.nodes["north"].submit(engine.sign(release(1), by="north"))
+    await engine.settle()
+    await engine.stop("south")
+    assert engine.start("south").authority_changes() == []
+
+
 async def test_listeners_hear_every_block(engine: MemoryEngine) -> None:
     heard: list[tuple[int, list[int]]] = []
     engine.nodes["south"].listen(

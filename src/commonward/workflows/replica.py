@@ -52,6 +52,7 @@ HEAD_PATH: Final = "ledger/head"
 
 SUBMIT_MS: Final = 15_000
 _FAULT: Final = b"if"
+_GENESIS_EPOCH: Final = 1
 _AHEAD: Final = 64
 
 _log = structlog.get_logger(__name__)
@@ -391,7 +392,7 @@ class Replica:
         assert value is not None
         changes = self._index.authority_changes()
         tip = self._machine.tip
-        if tip.height == 0 or (changes and changes[-1].authority == value) or self._authority.epoch == 0:
+        if self._authority.epoch <= _GENESIS_EPOCH or (changes and changes[-1].authority == value):
             return
         proof = encode(self._machine.prove_state(AUTHORITY_KEY).to_value())
         self._index.add_authority(AuthorityChange(tip.height, tip.time, tip.size, tip.state_root, value, proof))
