@@ -134,7 +134,7 @@ class Requests:
         self._encounters = Drawer(vault, member.sealing, "encounters", Encounter)
         self._asking = Drawer(vault, member.sealing, "asking", Asking)
         self.copies = Drawer(vault, member.sealing, "copies", Copy)
-        self._relied = Drawer(vault, member.sealing, "relied", Relied)
+        self.relied = Drawer(vault, member.sealing, "relied", Relied)
 
     # asking
 
@@ -379,7 +379,7 @@ class Requests:
         for sent in opened(self._member, copy).records:
             if sent.id == record:
                 paper = Relied(copy.custodian, tag, record, sent.stored, sent.salt, who, why, self._member.now())
-                self._relied.put(self._member.sealing.name("relied", tag, record), paper, under=copy.handle)
+                self.relied.put(self._member.sealing.name("relied", tag, record), paper, under=copy.handle)
                 return
         raise DisplayRefused("that record is not in this copy")
 
