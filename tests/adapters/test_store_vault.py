@@ -117,6 +117,14 @@ def test_current_records_are_of_the_patients_named_only(vault: Vault) -> None:
     assert vault.current_records([mine.patient]) == [(1, mine)]
 
 
+def test_what_a_correction_moved_to_another_patient_is_no_more_the_first_ones(vault: Vault) -> None:
+    first, moved = record("v1", match="x", patient="a"), record("v2", match="x", patient="b", version=2)
+    vault.add_records([first, moved, record("v3", match="x", patient="a", version=0)])
+    assert vault.current_records([first.patient]) == []
+    assert vault.current_records([moved.patient]) == [(2, moved)]
+    assert vault.current_records([first.patient, moved.patient]) == [(2, moved)]
+
+
 def test_an_erased_record_keeps_its_number_and_fingerprint_alone(vault: Vault) -> None:
     gone, stays = record("gone"), record("stays")
     vault.add_records([gone, stays])

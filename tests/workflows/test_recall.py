@@ -112,3 +112,16 @@ async def test_an_unmerge_recalls_what_was_another_persons() -> None:
         assert recalled.count(Fault.MOVED) == 1
         again = await c.south.fetches(ada, "north")
         assert len(await c.south.shows(ada, again.tag)) == 1
+
+
+async def test_a_correction_that_moves_a_record_to_another_patient_takes_it_from_the_first() -> None:
+    async with Consortium() as c:
+        ada = await released(c)
+        bea = await c.patient("bea", at=("north",))
+        await c.north.takes(observation("o1", "bea", "9.99", status="corrected"))
+        await c.north.ticks()
+        assert faults(c, "south") == [Fault.MOVED]
+        assert all(recall.notice.replaced_by is None for _, recall in c.north.office.recalls.recalls.every())
+        hers = {held.record.id for held in c.north.office.holdings.of(ada.handle)}
+        assert hers == {"o2"}, "no version of it is hers any more"
+        assert {held.record.id for held in c.north.office.holdings.of(bea.handle)} == {"o1"}

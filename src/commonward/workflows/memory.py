@@ -158,11 +158,10 @@ class MemoryVault:
         wanted = frozenset(patients)
         best: dict[bytes, tuple[int, RecordRow]] = {}
         for n, row in enumerate(self._rows, 1):
-            if row.patient in wanted and row.version >= 1:
-                held = best.get(row.match)
-                if held is None or row.version > held[1].version:
-                    best[row.match] = (n, row)
-        return sorted(best.values(), key=lambda pair: pair[0])
+            held = best.get(row.match)
+            if row.version >= 1 and (held is None or row.version > held[1].version):
+                best[row.match] = (n, row)
+        return sorted((pair for pair in best.values() if pair[1].patient in wanted), key=lambda pair: pair[0])
 
     def last_number(self) -> int:
         return len(self._rows)

@@ -337,7 +337,10 @@ class RecordVault(Protocol):
         ...
 
     def current_records(self, patients: Sequence[bytes]) -> Sequence[tuple[int, RecordRow]]:
-        """For each match under these patients the row of highest version, if 1 or more; by number."""
+        """Each thing's row of highest version, if that row is 1 or more and of one of these patients; by number.
+
+        What a correction moved to another patient is that one's alone: its older versions are not shown here.
+        """
         ...
 
     def last_number(self) -> int:

@@ -53,11 +53,18 @@ class Recalls:
             return 0
         count = 0
         for key, replaced in list(self._ingest.replaced.every()):
-            row = self._member.ports.vault.records([replaced.old])[replaced.old][1]
-            wrong = replaced.standing == Standing.ENTERED_IN_ERROR
-            fault = Fault.ERRONEOUS if wrong else Fault.CORRECTED
+            found = self._member.ports.vault.records([replaced.old, replaced.new])
+            row = found[replaced.old][1]
+            if found[replaced.new][1].patient not in self._member.identity.everyone(row.patient):
+                fault = Fault.MOVED
+            elif replaced.standing == Standing.ENTERED_IN_ERROR:
+                fault = Fault.ERRONEOUS
+            else:
+                fault = Fault.CORRECTED
             with self._member.ports.vault.transaction():
-                count += self.file([replaced.old], row.patient, fault, None if wrong else replaced.new)
+                # Only a correction names what takes its place: the other's record is nothing to this one's recipients.
+                new = replaced.new if fault is Fault.CORRECTED else None
+                count += self.file([replaced.old], row.patient, fault, new)
                 self._ingest.replaced.remove(key)
             self._member.ports.steps.reach("recall.filed")
         return count

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from sqlalchemy import ColumnElement, Row, Select, Table, bindparam, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, Select, Table, bindparam, delete, exists, func, insert, select, update
 from sqlalchemy.engine import Connection, Dialect
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -233,9 +233,11 @@ class SqlVault:
 
     def current_records(self, patients: Sequence[bytes]) -> Sequence[tuple[int, RecordRow]]:
         c = records.c
+        other = records.alias()  # a newer version, perhaps of another patient
+        newer = exists().where(other.c.match == c.match, other.c.version > c.version)
         newest: dict[bytes, tuple[int, int]] = {}  # match -> (version, number)
         for chunk in _chunks(patients):
-            query = select(c.match, c.version, c.number).where(c.patient.in_(chunk), c.version >= 1)
+            query = select(c.match, c.version, c.number).where(c.patient.in_(chunk), c.version >= 1, ~newer)
             for match, version, number in self._all(query.order_by(c.number)):
                 if match not in newest or version > newest[match][0]:
                     newest[match] = (version, number)
