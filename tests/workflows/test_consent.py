@@ -1,5 +1,7 @@
 """Consent: what is not opened does not fail open, what is withdrawn stops at once, and a deny wins."""
 
+from typing import Any
+
 import pytest
 
 from commonward.ledger.consent import NotYourHold
@@ -33,7 +35,7 @@ async def ada_of(c: Consortium, *at: str) -> Person:
     return ada
 
 
-async def refused(c: Consortium, ada: Person, **more: object) -> Why:
+async def refused(c: Consortium, ada: Person, **more: Any) -> Why:
     with pytest.raises(RequestRefused) as caught:
         await c.south.fetches(ada, "north", **more)
     return caught.value.why

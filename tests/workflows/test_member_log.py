@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from commonward.ledger.ids import Digest
+from commonward.ledger.ids import BlockTime, Digest
 from commonward.workflows.member_log import START, Event, MemberLog, check_entries, log_root
 from commonward.workflows.memory import CountedEntropy, MemoryVault, SteppedClock
 from commonward.workflows.ports import StorageKeys
@@ -33,7 +33,7 @@ def test_entries_come_back_as_they_were_noted(log: MemberLog) -> None:
 def test_a_changed_entry_shows(log: MemberLog, vault: MemoryVault) -> None:
     for n in range(3):
         log.note(Event.DISPLAYED, f"record {n}")
-    vault._log[1] = replace(vault._log[1], at=vault._log[1].at + 1)  # type: ignore[type-var]
+    vault._log[1] = replace(vault._log[1], at=BlockTime(vault._log[1].at + 1))
     with pytest.raises(Altered):
         list(log.entries())
 

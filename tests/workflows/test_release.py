@@ -1,5 +1,6 @@
 """Release: the order of its steps, whatever dies or fails between them; and what a refusal may tell."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -308,3 +309,24 @@ async def test_a_submission_to_a_ledger_that_is_away_says_so() -> None:
         await c.ledger_away(1000)
         with pytest.raises(LedgerAway):
             await c.north.office.member.anchoring.tick()
+
+
+async def test_the_same_request_asked_many_times_at_once_is_one_mark_and_one_answer() -> None:
+    async with Consortium() as c:
+        ada = await ada_of(c)
+        c.south.dies_at("request.asking")
+        with pytest.raises(Killed):
+            await c.south.fetches(ada, "north")
+        c.south.wakes()
+        ((_, asking),) = list(c.south.office.requests._asking.every())
+        await asyncio.gather(*(c.peers.ask(c.south.name, c.north.name, ASK, asking.asked) for _ in range(5)))
+        assert len(set(answers_between(c, ASK))) == 1
+        assert marks_on_ledger(c) == 1
+
+
+async def test_many_requests_for_one_patient_at_once_leave_no_gap() -> None:
+    async with Consortium() as c:
+        ada = await ada_of(c)
+        await asyncio.gather(*(c.south.fetches(ada, "north") for _ in range(6)))
+        log = await ada.log()
+        assert log.whole and [mark.facts.n for mark in log.marks] == [1, 2, 3, 4, 5, 6], log.troubles

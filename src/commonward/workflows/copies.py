@@ -60,6 +60,7 @@ class Copy(Message):
     later: tuple[bytes, ...] = ()  # record ids whose anchors came later
     anchors: tuple[Anchor, ...] = ()
     receipt: bytes = b""  # ReceiptFacts once it landed
+    statement: bytes = b""  # our signed request, against which a mark that comes late is held
 
 
 @dataclass(frozen=True, slots=True)

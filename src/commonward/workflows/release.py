@@ -71,6 +71,14 @@ class MarkPaper(Message):
     seen: Captured | None = None  # what the state showed when it was reserved, for evidence
 
 
+class _Walk:
+    """Who is on the road of one mark, and who waits for it."""
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.waiting = 0
+
+
 class Releases:
     """The custodian's side for one member."""
 
@@ -78,17 +86,19 @@ class Releases:
         self._member = member
         self._openings = openings
         self._holdings = holdings
-        self._walking: dict[bytes, asyncio.Lock] = {}
+        self._walking: dict[bytes, _Walk] = {}
 
     @asynccontextmanager
     async def _one_at_a_time(self, request: bytes) -> AsyncIterator[None]:
         """One walk along a mark's road at a time: a resend, and the sweep at each tick, wait or find it done."""
-        lock = self._walking.setdefault(request, asyncio.Lock())
+        walk = self._walking.setdefault(request, _Walk())
+        walk.waiting += 1
         try:
-            async with lock:
+            async with walk.lock:
                 yield
         finally:
-            if not lock.locked():
+            walk.waiting -= 1
+            if not walk.waiting:
                 self._walking.pop(request, None)
 
     async def answer(self, asker: MemberId, body: bytes) -> bytes:

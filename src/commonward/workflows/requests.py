@@ -133,6 +133,7 @@ class Requests:
         vault = member.ports.vault
         self._encounters = Drawer(vault, member.sealing, "encounters", Encounter)
         self._asking = Drawer(vault, member.sealing, "asking", Asking)
+        self._flying: set[bytes] = set()
         self.copies = Drawer(vault, member.sealing, "copies", Copy)
         self.relied = Drawer(vault, member.sealing, "relied", Relied)
 
@@ -213,6 +214,8 @@ class Requests:
         """Asks again for everything that was asked and never answered; what is too old is let go."""
         copies = []
         for key, asking in list(self._asking.every()):
+            if key in self._flying:
+                continue
             if self._member.now() - asking.at > self._member.practice.request_lasts_ms:
                 self._asking.remove(key)
                 continue
@@ -223,6 +226,14 @@ class Requests:
         return copies
 
     async def _ask(self, key: bytes) -> Copy:
+        """One road at a time for a request: the tick does not ask what is being asked."""
+        self._flying.add(key)
+        try:
+            return await self._asked(key)
+        finally:
+            self._flying.discard(key)
+
+    async def _asked(self, key: bytes) -> Copy:
         asking = self._asking.get(key)
         assert asking is not None
         answered = await self._member.ports.peers.ask(asking.custodian, ASK, asking.asked)
@@ -250,6 +261,7 @@ class Requests:
             copy = known or Copy(
                 tag, asking.custodian, request.handle, request.consent, request.encounter, request.purpose, staff.role,
                 request.at, delivery, member.now(), member.now() + member.practice.copy_lasts_ms, index, request.glass,
+                statement=asked.statement,
             )  # fmt: skip
             if index >= 0:
                 await member.ports.ledger.cosigned(index + 1, member.practice.cosign_wait_ms)
@@ -394,9 +406,20 @@ class Requests:
             if copy.index < 0 or not self._complete(copy):
                 copy = await self._later(copy)
             if copy.index >= 0 and not copy.receipt:
-                bundle = opened(self._member, copy)
-                ask = self._ask_of(copy, copy.asked)
-                await self._receipt(copy, check_records(self._member, copy, bundle, ask, self._permits(copy)))
+                await self._confirm(copy)
+
+    async def _confirm(self, copy: Copy) -> None:
+        """A receipt that could not be given at once; a mark that came late is held against what was received first."""
+        try:
+            bundle = opened(self._member, copy)
+            if check_mark(self._member, copy, bundle, SignedStatement.parse(copy.statement)) is None:
+                return  # this node has not seen it yet
+            checked = check_records(self._member, copy, bundle, self._ask_of(copy, copy.asked), self._permits(copy))
+        except WrongDelivery as wrong:
+            detail = f"{copy.custodian}: {wrong}"
+            self._member.log.note(Event.RECEIVED_WRONG, detail, handle=copy.handle)
+            return
+        await self._receipt(copy, checked)
 
     def _let_go(self, copy: Copy) -> bool:
         if self._member.now() >= copy.expires:
