@@ -201,7 +201,7 @@ class Intake:
             for slabbed, some in groupby(found.sources, lambda each: has_workers and _slabbed(each)):
                 pieces = _pieces(some, taken, slabbed=slabbed)
                 # A slab holds some hundred resources already.
-                before.add(await self.ingest.run(pieces, prepare, chunk=1 if slabbed else 256, progress=tell))
+                before.add(await self.ingest.run(pieces, prepare, chunk=4 if slabbed else 256, progress=tell))
             taken.report = before
         progress(taken)
 

@@ -9,7 +9,7 @@ import structlog
 import typer
 
 from commonward.apps.api.client import NodeRefused
-from commonward.apps.cli import consortium, intake, processes
+from commonward.apps.cli import consortium, intake, ledger, processes
 from commonward.apps.cli.output import AWAY, REFUSED, UNUSABLE, err
 from commonward.apps.founding import CannotFound
 from commonward.apps.settings import BadSettings
@@ -24,6 +24,7 @@ app = typer.Typer(
 consortium.add_to(app)
 processes.add_to(app)
 intake.add_to(app)
+ledger.add_to(app)
 
 
 @app.callback()
