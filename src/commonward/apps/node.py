@@ -14,7 +14,11 @@ from typing import Any
 import structlog
 
 from commonward.apps.api.server import ControlServer
+from commonward.apps.founding import GENESIS
 from commonward.apps.settings import Settings
+from commonward.apps.signing.history import ReplicaHistory
+from commonward.apps.signing.server import signing_app
+from commonward.apps.signing.serving import SigningServer
 from commonward.apps.wiring import Node, open_node
 from commonward.ledger.parameters import Parameter
 
@@ -49,7 +53,20 @@ async def run(settings: Settings) -> None:
 
 
 def _work(node: Node) -> list[Coroutine[Any, Any, None]]:
-    return [_following(node), node.replica.run(node.peers), _ticking(node), ControlServer(node).run()]
+    return [
+        _following(node),
+        node.replica.run(node.peers),
+        _ticking(node),
+        ControlServer(node).run(),
+        _signing(node).run(),
+    ]
+
+
+def _signing(node: Node) -> SigningServer:
+    genesis = (node.settings.data / GENESIS).read_bytes()
+    app = signing_app(node.office.gate, node.member, ReplicaHistory(node.replica, genesis), genesis=genesis)
+    certificate, key = node.keys.tls_files
+    return SigningServer(app, node.settings.signing, certificate, key, node.keys.passphrase)
 
 
 async def _following(node: Node) -> None:
