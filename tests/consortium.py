@@ -33,7 +33,7 @@ from commonward.workflows.enrolment import new_passkey
 from commonward.workflows.identity import Link
 from commonward.workflows.ingest import FHIR, Report, Tools, in_this_process
 from commonward.workflows.member import Member, Ports, Practice
-from commonward.workflows.memory import CountedEntropy, Deadly, MemoryPeers, MemoryVault, SteppedPace
+from commonward.workflows.memory import CountedEntropy, Deadly, MemoryPeers, MemoryTrees, MemoryVault, SteppedPace
 from commonward.workflows.messages import Mode
 from commonward.workflows.office import Office
 from commonward.workflows.patient import Delivered, Patient, Wallet
@@ -137,6 +137,7 @@ class House:
         self.consortium = consortium
         self.name = MemberId(name)
         self.vault = MemoryVault()
+        self.trees = MemoryTrees()
         self.steps = Deadly()
         self.entropy = CountedEntropy(name)
         self.pace = SteppedPace()
@@ -150,7 +151,7 @@ class House:
         """A new process over the same vault and node."""
         c = self.consortium
         ports = Ports(
-            ledger=self.node, vault=self.vault, keys=SoftKeys(self.name), peers=c.peers.of(self.name),
+            ledger=self.node, vault=self.vault, trees=self.trees, keys=SoftKeys(self.name), peers=c.peers.of(self.name),
             clock=c.engine.clock, entropy=self.entropy, steps=self.steps, pace=self.pace,
         )  # fmt: skip
         self.office = Office(Member(ports, RP_ID, c.practice))

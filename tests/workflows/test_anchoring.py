@@ -1,8 +1,12 @@
 """Anchoring: the same root after any kill, no record in two batches or none, a root also over nothing."""
 
+from collections.abc import Iterable
+
 import pytest
 
 from commonward.ledger.transactions import AnchorBatch, parse_transaction
+from commonward.records.fingerprint import BatchTree, Fingerprint, build_batch
+from commonward.workflows import anchoring
 from commonward.workflows.memory import Killed
 from commonward.workflows.ports import LedgerAway
 from tests.consortium import Consortium, observation
@@ -77,3 +81,57 @@ async def test_a_backlog_is_announced_and_goes_in_extra_batches(monkeypatch: pyt
             held = c.north.office.holdings.open(number, row)
             assert held is not None and c.north.office.holdings.is_sound(held)
             assert c.north.office.holdings.anchor(held) is not None
+
+
+def counted(c: Consortium, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The sizes of the trees that are built from now on."""
+    built: list[int] = []
+
+    def build(prints: Iterable[Fingerprint], seed: bytes) -> BatchTree:
+        found = list(prints)
+        built.append(len(found))
+        return build_batch(found, seed)
+
+    monkeypatch.setattr(anchoring, "build_batch", build)
+    return built
+
+
+async def test_the_proof_of_an_old_record_is_read_and_its_tree_not_built_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Consortium() as c:
+        await c.north.takes(observation("o1", "ada"), observation("o2", "ada"))
+        await c.north.ticks()
+        c.north.wakes()
+        built = counted(c, monkeypatch)
+        for number, row in c.north.vault.current_records([c.north.local("ada")]):
+            assert c.north.office.member.anchoring.prove(number, row.fingerprint) is not None
+        assert built == []
+        c.north.wakes()
+        c.north.trees.lose()
+        for number, row in c.north.vault.current_records([c.north.local("ada")]):
+            assert c.north.office.member.anchoring.prove(number, row.fingerprint) is not None
+        assert built == [2], "built once, and kept again"
+
+
+async def test_without_room_for_its_tree_a_batch_is_anchored_all_the_same() -> None:
+    async with Consortium() as c:
+        await c.north.takes(observation("o1", "ada"))
+        c.north.trees.cue.fail_next("keep")
+        await c.north.ticks()
+        assert not c.north.vault.unanchored_batches()
+
+
+async def test_one_altered_fingerprint_takes_no_proof_from_the_others_of_its_batch() -> None:
+    async with Consortium() as c:
+        await c.north.takes(observation("o1", "ada"), observation("o2", "ada"))
+        await c.north.ticks()
+        c.north.wakes()
+        (number, row), (other, beside) = c.north.vault.current_records([c.north.local("ada")])
+        c.north.vault.alter_fingerprint(row.id)
+        prove = c.north.office.member.anchoring.prove
+        altered = c.north.vault.records([row.id])[row.id][1]
+        assert prove(number, altered.fingerprint) is not None, "a proof, which then leads to another root"
+        holdings = c.north.office.holdings
+        held = holdings.open(other, beside)
+        assert held is not None and holdings.is_sound(held)
+        wrong = holdings.open(number, altered)
+        assert wrong is not None and not holdings.is_sound(wrong)

@@ -24,6 +24,7 @@ from commonward.adapters.solo.sequencer import Sequencer
 from commonward.adapters.store.blocks import BlockFiles
 from commonward.adapters.store.state import RocksStore
 from commonward.adapters.store.tiles import TileFiles
+from commonward.adapters.store.trees import TreeFiles
 from commonward.adapters.store.vault import SqlVault
 from commonward.apps.founding import GENESIS
 from commonward.apps.settings import BadSettings, Settings
@@ -199,6 +200,7 @@ class Node:
             Ports(
                 ledger=self.replica,
                 vault=self.vault,
+                trees=TreeFiles(settings.data / "trees"),
                 keys=self.keys,
                 peers=self.peers,
                 clock=clock,

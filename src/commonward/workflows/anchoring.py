@@ -1,11 +1,12 @@
 """Anchoring: at each tick one root over what came in since the last, also over nothing.
 
 A batch is planned (rows first..last, its seed, its root) and durable before anything is submitted, so a member that
-was killed repeats the same root. Batches are contiguous: a record belongs to the one whose range holds its number,
-and its proof is rebuilt from the seed when it is asked for.
+was killed repeats the same root. Batches are contiguous: a record belongs to the one whose range holds its number.
+Its proof comes from the tree as it was kept when it was planned, or from one built again from the batch's seed.
 """
 
 from collections import OrderedDict
+from contextlib import suppress
 from typing import Final
 
 from commonward.ledger.encoding import Digest, encode
@@ -13,7 +14,7 @@ from commonward.ledger.parameters import Parameter, Parameters
 from commonward.ledger.registry import AnchorBatch
 from commonward.records.fingerprint import MAX_LEAVES, BatchProof, BatchTree, Fingerprint, build_batch
 from commonward.workflows.messages import Anchor
-from commonward.workflows.ports import BatchRow, Clock, Entropy, Ledger, Steps, Trees, Vault
+from commonward.workflows.ports import BatchRow, Clock, Entropy, Ledger, Steps, Trees, Vault, VaultFull
 from commonward.workflows.reading import LedgerCells
 from commonward.workflows.submitting import Submitter
 
@@ -21,6 +22,8 @@ EXTRA_BITS: Final = 17
 """A batch's number in the vault is tick << 17 | extra, so extra batches sort behind their tick."""
 
 _TREES_KEPT: Final = 8
+_ANCHORS_KEPT: Final = 4096
+"""Proofs remembered: a release looks at each of its records more than once."""
 
 
 class Anchoring:
@@ -44,6 +47,7 @@ class Anchoring:
         self._steps = steps
         self._kept = trees
         self._trees: OrderedDict[int, BatchTree] = OrderedDict()
+        self._anchors: OrderedDict[tuple[int, bytes], Anchor] = OrderedDict()
 
     async def tick(self) -> list[BatchRow]:
         """Finishes what was planned and not anchored, then anchors this tick, and extra batches for a backlog.
@@ -72,8 +76,9 @@ class Anchoring:
         while not batches or (first <= end and len(batches) < most):
             last = min(end, first + MAX_LEAVES - 1)
             seed = self._entropy.bytes(32)
-            root = self._build(first, last, seed).root
-            batches.append(BatchRow(tick << EXTRA_BITS | len(batches), first, last, seed, root, -1))
+            tree = self._build(first, last, seed)
+            batches.append(BatchRow(tick << EXTRA_BITS | len(batches), first, last, seed, tree.root, -1))
+            self._keep(batches[-1], tree)
             first = last + 1
         with self._vault.transaction():
             for batch in batches:
@@ -101,8 +106,14 @@ class Anchoring:
         batch = self._vault.batch_of(number)
         if batch is None or batch.index < 0:
             return None
-        proof = self._prove(batch, Fingerprint(fingerprint))
-        return Anchor(batch.index, proof.index, b"".join(proof.path))
+        known = self._anchors.get((number, fingerprint))
+        if known is None:
+            proof = self._prove(batch, Fingerprint(fingerprint))
+            known = self._anchors[number, fingerprint] = Anchor(batch.index, proof.index, b"".join(proof.path))
+            if len(self._anchors) > _ANCHORS_KEPT:
+                self._anchors.popitem(last=False)
+        self._anchors.move_to_end((number, fingerprint))
+        return known
 
     def _prove(self, batch: BatchRow, print_: Fingerprint) -> BatchProof:
         """From the tree in memory, else from the one kept, else built again. Raises KeyError when it is not there."""
@@ -112,13 +123,22 @@ class Anchoring:
             if proof is not None:
                 return proof
         if tree is None:
-            tree = self._trees[batch.tick] = self._build(batch.first, batch.last, batch.seed)
-            if len(self._trees) > _TREES_KEPT:
-                self._trees.popitem(last=False)
-            if self._kept is not None:
-                self._kept.keep(batch.tick, tree)
-        self._trees.move_to_end(batch.tick)
+            tree = self._build(batch.first, batch.last, batch.seed)
+            if tree.root == batch.root:
+                self._trees[batch.tick] = tree
+                if len(self._trees) > _TREES_KEPT:
+                    self._trees.popitem(last=False)
+                self._keep(batch, tree)
+            # else a fingerprint in the vault was altered: it finds no proof that holds, and the others' stand as kept
+        else:
+            self._trees.move_to_end(batch.tick)
         return tree.prove(print_)
+
+    def _keep(self, batch: BatchRow, tree: BatchTree) -> None:
+        """Without room for it a later proof costs more, and no anchor fails."""
+        if self._kept is not None and batch.first <= batch.last:
+            with suppress(VaultFull):
+                self._kept.keep(batch.tick, tree)
 
     def _build(self, first: int, last: int, seed: bytes) -> BatchTree:
         prints = self._vault.fingerprints(first, last) if last >= first else ()

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from copy import copy
 
 from commonward.ledger.ids import BlockTime, Digest, Handle, MemberId, Tag
+from commonward.records.fingerprint import BatchProof, BatchTree, Fingerprint
 from commonward.workflows.ports import (
     BatchRow,
     LogRow,
@@ -93,6 +94,30 @@ class NoSteps:
 
     def reach(self, name: str) -> None:
         return None
+
+
+class MemoryTrees:
+    """Trees in a dictionary. `lose` forgets them all, as a directory that was removed does."""
+
+    def __init__(self) -> None:
+        self.cue = Cue(VaultFull)
+        self._trees: dict[int, BatchTree] = {}
+
+    def keep(self, batch: int, tree: BatchTree) -> None:
+        with self.cue.of("keep"):
+            self._trees[batch] = tree
+
+    def prove(self, batch: int, seed: bytes, root: bytes, fp: Fingerprint) -> BatchProof | None:
+        tree = self._trees.get(batch)
+        if tree is None or tree.root != root:
+            return None
+        try:
+            return tree.prove(fp)
+        except KeyError:
+            return None
+
+    def lose(self) -> None:
+        self._trees.clear()
 
 
 class MemoryVault:
@@ -184,6 +209,13 @@ class MemoryVault:
         sealed = bytearray(r.sealed)
         sealed[at] ^= 1
         self._rows[n - 1] = RecordRow(r.id, r.patient, r.match, r.version, r.fingerprint, bytes(sealed), r.wrapped)
+
+    def alter_fingerprint(self, record: bytes) -> None:
+        """Flips a bit of a record's fingerprint in its row."""
+        n = self._numbers[record]
+        r = self._rows[n - 1]
+        print_ = bytes([r.fingerprint[0] ^ 1]) + r.fingerprint[1:]
+        self._rows[n - 1] = RecordRow(r.id, r.patient, r.match, r.version, print_, r.sealed, r.wrapped)
 
     # batches
 

@@ -515,7 +515,9 @@ class Trees(Protocol):
     Not trusted: a proof is checked against the batch's root before it is given out.
     """
 
-    def keep(self, batch: int, tree: BatchTree) -> None: ...
+    def keep(self, batch: int, tree: BatchTree) -> None:
+        """Under the batch's number (`BatchRow.tick`). Raises VaultFull; nothing of it stays then."""
+        ...
 
     def prove(self, batch: int, seed: bytes, root: bytes, fp: Fingerprint) -> BatchProof | None:
         """None when it cannot say: build the tree again."""

@@ -8,10 +8,12 @@ batch's root before it is given out, and whatever is missing, torn or altered is
 
 import os
 import struct
+from contextlib import suppress
 from math import isqrt
 from pathlib import Path
 
 from commonward.records.fingerprint import DEPTH, BatchProof, BatchTree, Fingerprint, order_of, verify_in_batch
+from commonward.workflows.ports import VaultFull
 
 from .errors import from_os
 
@@ -34,7 +36,7 @@ def _places(count: int) -> list[int]:
 
 
 class TreeFiles:
-    """A directory (0700) with one file for each batch."""
+    """A directory (0700) with one file for each batch (`workflows.ports.Trees`)."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -50,7 +52,7 @@ class TreeFiles:
     def keep(self, batch: int, tree: BatchTree) -> None:
         """Write a tree under its batch's number. Not synced: what a power cut takes can be built again.
 
-        Raises StoreFull when there is no room; nothing of it stays.
+        Raises VaultFull when it cannot be written (no room, no access); nothing of it stays.
         """
         name = self._name(batch)
         draft = name.with_suffix(".new")
@@ -62,8 +64,9 @@ class TreeFiles:
                     out.write(b"".join(level))
             draft.replace(name)
         except OSError as cause:
-            draft.unlink(missing_ok=True)
-            raise from_os(cause, name) from cause
+            with suppress(OSError):
+                draft.unlink(missing_ok=True)
+            raise VaultFull(str(from_os(cause, name))) from cause
 
     def forget(self, batch: int) -> None:
         """Drop a tree; also when it is not there."""
