@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from commonward.ledger.consent import Passkey
 from commonward.ledger.ids import Algorithm, CredentialId, Handle
+from commonward.ledger.possession import PasskeyPurpose
 from commonward.workflows.wire import Message
 
 
@@ -20,6 +21,7 @@ class EnrolmentRequest(Message):
     public: bytes
     possession: bytes
     sealing: bytes
+    purpose: PasskeyPurpose = PasskeyPurpose.OWN  # what the possession is for: Enrol, Mandate or StartRecovery
 
     def passkey(self) -> Passkey:
         """Raises ValueError for an algorithm that is not one of the ledger's."""
