@@ -9,7 +9,7 @@ import structlog
 import typer
 
 from commonward.apps.api.client import NodeRefused
-from commonward.apps.cli import consortium, intake, ledger, processes
+from commonward.apps.cli import checking, consortium, intake, ledger, member, processes
 from commonward.apps.cli.output import AWAY, REFUSED, UNUSABLE, err
 from commonward.apps.founding import CannotFound
 from commonward.apps.settings import BadSettings
@@ -25,6 +25,8 @@ consortium.add_to(app)
 processes.add_to(app)
 intake.add_to(app)
 ledger.add_to(app)
+member.add_to(app)
+checking.add_to(app)
 
 
 @app.callback()

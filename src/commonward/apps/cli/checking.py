@@ -1,0 +1,37 @@
+"""`commonward verify`: evidence checked offline, by the program that an auditor may also run alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from commonward.apps import verify as verifier
+from commonward.apps.cli.output import AsJson
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command("verify")(verify)
+
+
+def verify(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Evidence files.")],
+    trust: Annotated[
+        Path | None, typer.Option(help="The trust file; get it from two members. Without, the one beside the evidence.")
+    ] = None,
+    record: Annotated[
+        Path | None, typer.Option(help="The record, raw message or sealed bundle that the evidence is about.")
+    ] = None,
+    lang: Annotated[str, typer.Option(help="en or zh.")] = "en",
+    as_json: AsJson = False,
+) -> None:
+    """Check evidence offline, each step said. Ends with 0 if it convinces, 1 if it does not, 2 if it cannot be read."""
+    arguments = [*map(str, files), "--lang", lang]
+    if trust is not None:
+        arguments += ["--trust", str(trust)]
+    if record is not None:
+        arguments += ["--record", str(record)]
+    if as_json:
+        arguments.append("--json")
+    raise typer.Exit(verifier.main(arguments))
