@@ -18,6 +18,7 @@ too, as a record of its own that belongs to no patient and is never released.
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -240,6 +241,10 @@ _tools: Tools | None = None
 def start_worker(make_tools: Callable[[], Tools]) -> None:
     """Initialiser of a pool's processes: compiles schemas and takes the keys, once."""
     global _tools
+    # Resources are trees of thousands of small objects and no cycles: looking for cycles in them again and again
+    # would cost a third of the parsing. What has cycles is still found, seldom.
+    gc.freeze()
+    gc.set_threshold(200_000, 20, 20)
     _tools = make_tools()
 
 
