@@ -210,6 +210,11 @@ class MemoryVault:
         sealed[at] ^= 1
         self._rows[n - 1] = RecordRow(r.id, r.patient, r.match, r.version, r.fingerprint, bytes(sealed), r.wrapped)
 
+    def alter_paper(self, drawer: str, key: bytes) -> None:
+        """Flips a bit in a sealed paper."""
+        sealed, group = self._papers[drawer, key]
+        self._papers[drawer, key] = sealed[:-1] + bytes([sealed[-1] ^ 1]), group
+
     def alter_fingerprint(self, record: bytes) -> None:
         """Flips a bit of a record's fingerprint in its row."""
         n = self._numbers[record]

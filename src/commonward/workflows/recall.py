@@ -131,7 +131,7 @@ class Recalls:
         """Marks every copy that holds one of the records, durably, then acknowledges. Only its custodian recalls."""
         member, known = self._member, False
         with member.ports.vault.transaction():
-            for tag, copy in list(self._requests.copies.every()):
+            for copy in self._requests.sound_copies():
                 if copy.custodian != asker:
                     continue
                 held = {sent.id for sent in self._requests.bundle(copy).records}
@@ -141,7 +141,7 @@ class Recalls:
                     copy = replace(
                         copy, recalled=(*copy.recalled, *new), faults=(*copy.faults, *(notice.fault for _ in new))
                     )
-                    self._requests.copies.put(tag, copy, under=copy.handle)
+                    self._requests.copies.put(copy.tag, copy, under=copy.handle)
                     member.log.note(
                         Event.RECALLED, f"{asker} recalled {len(new)} records: {notice.fault.name}", handle=copy.handle
                     )

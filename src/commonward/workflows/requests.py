@@ -5,6 +5,7 @@ answers with the same bundle under the same mark. What is received stays sealed.
 signed request, needs a consent that is live now (or grace), decides again, and stands in the member's log first.
 """
 
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
@@ -49,7 +50,7 @@ from commonward.workflows.messages import (
     sealed_digest,
 )
 from commonward.workflows.ports import LedgerAway, PeerAway, StaffSigner
-from commonward.workflows.sealing import Drawer
+from commonward.workflows.sealing import Altered, Drawer
 from commonward.workflows.submitting import LedgerRefused
 from commonward.workflows.wire import Message, MessageError
 
@@ -135,6 +136,7 @@ class Requests:
         self._asking = Drawer(vault, member.sealing, "asking", Asking)
         self._flying: set[bytes] = set()
         self.copies = Drawer(vault, member.sealing, "copies", Copy)
+        self._altered: set[bytes] = set()  # copies of which the log says so already
         self.relied = Drawer(vault, member.sealing, "relied", Relied)
 
     # asking
@@ -326,7 +328,10 @@ class Requests:
         were corrected or are unmarked should be shown.
         """
         member = self._member
-        copy = self.copies.get(tag)
+        try:
+            copy = self.copies.get(tag)
+        except Altered as cause:
+            raise WrongDelivery("rest", f"the copy was altered where it was kept ({cause})") from cause
         if copy is None or copy.handle != encounter.handle:
             raise self._refuse(None, "no such copy is held for this patient")
         statement = self.request(
@@ -399,9 +404,9 @@ class Requests:
 
     async def tend(self) -> None:
         """Lets go of copies that may not be used any more, fetches late marks and proofs, and sends late receipts."""
-        for tag, copy in list(self.copies.every()):
+        for copy in self.sound_copies():
             if self._let_go(copy):
-                self.copies.remove(tag)
+                self.copies.remove(copy.tag)
                 continue
             if copy.index < 0 or not self._complete(copy):
                 copy = await self._later(copy)
@@ -420,6 +425,21 @@ class Requests:
             self._member.log.note(Event.RECEIVED_WRONG, detail, handle=copy.handle)
             return
         await self._receipt(copy, checked)
+
+    def sound_copies(self) -> Iterator[Copy]:
+        """Every copy that still opens. One that was altered stays, noted once: a display says so."""
+        for tag in self.copies.places():
+            try:
+                copy = self.copies.get(tag)
+                if copy is None:
+                    continue
+                opened(self._member, copy)
+            except (Altered, WrongDelivery) as why:
+                if tag not in self._altered:
+                    self._altered.add(tag)
+                    self._member.log.note(Event.FLAGGED, f"the received copy {tag.hex()} was altered: {why}")
+                continue
+            yield copy
 
     def _let_go(self, copy: Copy) -> bool:
         if self._member.now() >= copy.expires:

@@ -87,6 +87,15 @@ class Drawer(Generic[M]):
                 yield key, self._opened(key, sealed)
             after = page[-1][0]
 
+    def places(self) -> list[bytes]:
+        """The keys of all papers, in order, none opened: for who must go on where one was altered."""
+        found: list[bytes] = []
+        after = b""
+        while page := self._cabinet.every(self._name, after):
+            found += [key for key, _ in page]
+            after = page[-1][0]
+        return found
+
     def count(self) -> int:
         return self._cabinet.count(self._name)
 

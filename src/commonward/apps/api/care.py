@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from commonward.apps.api.status import node_of
 from commonward.apps.api.words import to_consent, to_handle, to_member, to_record, to_tag
-from commonward.workflows.copies import Checked, Copy
+from commonward.workflows.copies import Checked, Copy, WrongDelivery
+from commonward.workflows.requests import Requests
+from commonward.workflows.sealing import Altered
 
 router = APIRouter()
 
@@ -64,15 +65,24 @@ async def fetch(request: Request, body: Fetch) -> dict[str, Any]:
         purpose=body.purpose,
         consent=None if body.consent is None else to_consent(body.consent),
     )
-    return described(copy)
+    return described(copy, node.office.requests)
 
 
 @router.get("/copies")
 async def copies(request: Request, handle: str | None = None) -> list[dict[str, Any]]:
-    """Copies held now, of all patients or of one."""
-    found = [copy for _, copy in node_of(request).office.requests.copies.every()]
+    """Copies held now, of all patients or of one; one that does not open any more says so."""
+    requests = node_of(request).office.requests
     wanted = None if handle is None else to_handle(handle)
-    return [described(copy) for copy in found if wanted is None or copy.handle == wanted]
+    found = []
+    for tag in requests.copies.places():
+        try:
+            copy = requests.copies.get(tag)
+        except Altered as why:
+            found.append({"tag": tag.hex(), "altered": str(why)})
+            continue
+        if copy is not None and (wanted is None or copy.handle == wanted):
+            found.append(described(copy, requests))
+    return found
 
 
 @router.post("/copies/{tag}/display")
@@ -80,9 +90,12 @@ async def display(request: Request, tag: str, body: Show) -> list[dict[str, Any]
     """Show one copy to one clinician, once: logged first, checked and decided again."""
     node = node_of(request)
     requests = node.office.requests
-    copy = requests.copies.get(to_tag(tag))
+    try:
+        copy = requests.copies.get(to_tag(tag))
+    except Altered as why:
+        raise WrongDelivery("rest", f"the copy was altered where it was kept ({why})") from why
     if copy is None:
-        raise KeyError("no such copy is held")
+        raise KeyError(f"no copy {tag} is held: it expired, its consent ended, or it never came")
     encounter = requests.encounter(body.encounter, copy.handle)
     checked = await requests.display(node.staff(body.staff), to_tag(tag), encounter, purpose=body.purpose)
     return [shown(each) for each in checked]
@@ -103,7 +116,7 @@ async def break_glass(request: Request, body: Glass) -> dict[str, Any]:
     tag, copy = await node.office.glass.break_glass(
         node.staff(body.staff), encounter, to_member(body.custodian), body.reason
     )
-    return {"glass": tag.hex(), **described(copy)}
+    return {"glass": tag.hex(), **described(copy, node.office.requests)}
 
 
 @router.get("/glass")
@@ -132,9 +145,18 @@ async def review(request: Request, tag: str, body: Finding) -> dict[str, Any]:
     return {"glass": tag, "reviewer": paper.reviewer, "finding": paper.finding}
 
 
-def described(copy: Copy) -> dict[str, Any]:
-    """A copy without what is in it."""
+def described(copy: Copy, requests: Requests) -> dict[str, Any]:
+    """A copy without what is in it: how much it is, and how much of that is anchored."""
+    try:
+        sent, altered = requests.bundle(copy).records, None
+    except WrongDelivery as why:
+        sent, altered = (), str(why)
+    anchored = sum(each.anchor is not None or each.id in copy.later for each in sent)
     return {
+        "records": len(sent),
+        "anchored": anchored,
+        "pending": len(sent) - anchored,
+        "altered": altered,
         "tag": copy.tag.hex(),
         "custodian": copy.custodian,
         "handle": copy.handle.hex(),
@@ -156,6 +178,7 @@ def shown(each: Checked) -> dict[str, Any]:
         "verified": each.verified.name.lower(),
         "unchanged_since": each.since,
         "recalled": None if each.recalled is None else each.recalled.name.lower(),
+        "custodian": each.record.source.system,
         "basis": None if each.decision.basis is None else each.decision.basis.name.lower(),
-        "resource": orjson.loads(each.sent.stored),
+        "stored": each.sent.stored.decode(),  # the record's own text: numbers keep the digits of their source
     }
