@@ -35,7 +35,7 @@ from commonward.workflows.ingest import (
     in_this_process,
 )
 from commonward.workflows.member_log import MemberLog
-from commonward.workflows.ports import Piece
+from commonward.workflows.ports import Piece, Steps
 from commonward.workflows.sealing import Sealing
 
 LARGE: Final = 8 << 20
@@ -162,8 +162,9 @@ Prepare = Callable[[Sequence[Piece]], Awaitable[list[Prepared | Dead]]]
 class Intake:
     """One member's vault, opened to take in. Close it."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Raises BadSettings, and what keys and vault raise when they do not open (`apps.errors.FORESEEN`)."""
+    def __init__(self, settings: Settings, steps: Steps | None = None) -> None:
+        """`steps` is told of each named step. Raises BadSettings, and what keys and vault raise when they do not open
+        (`apps.errors.FORESEEN`)."""
         zone(settings.time_zone)
         self._storage = open_keys(settings).storage()
         self._tools = partial(make_tools, self._storage, settings.time_zone)
@@ -172,7 +173,7 @@ class Intake:
         sealing = Sealing(self._storage, entropy)
         self.log = MemberLog(self.vault, sealing, clock)
         self.identity = Identity(self.vault, sealing, clock, entropy)
-        self.ingest = Ingest(self.vault, sealing, self._storage, self.log, clock, NoSteps(), self.identity)
+        self.ingest = Ingest(self.vault, sealing, self._storage, self.log, clock, steps or NoSteps(), self.identity)
 
     def close(self) -> None:
         self.vault.close()

@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 
 from commonward.apps.api.server import ControlServer
+from commonward.apps.errors import FORESEEN
 from commonward.apps.founding import GENESIS
 from commonward.apps.settings import Settings
 from commonward.apps.signing.history import ReplicaHistory
@@ -28,8 +29,13 @@ _HOUSEKEEPING_S = 5.0
 
 
 async def run(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT. Raises what `open_node` raises; a port that is taken raises OSError."""
-    node = open_node(settings)
+    """Serve until SIGTERM or SIGINT. Raises what `open_node` raises, and CannotListen."""
+    await serve(open_node(settings))
+
+
+async def serve(node: Node) -> None:
+    """Serve a node that was opened until SIGTERM or SIGINT, and close it."""
+    settings = node.settings
     if node.files.blocks.torn is not None:
         _log.warning("torn_block_dropped", what=str(node.files.blocks.torn))
     stopping = asyncio.Event()
@@ -83,6 +89,8 @@ async def _ticking(node: Node) -> None:
         try:
             for trouble in await node.office.tick():
                 _log.warning("left_for_next_tick", what=trouble)
+        except FORESEEN as why:
+            _log.error("tick_failed", why=str(why), do="it is tried again at the next tick")
         except Exception:
             _log.exception("tick_failed")
         await asyncio.sleep(min(every_s, _HOUSEKEEPING_S))

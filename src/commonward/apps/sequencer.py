@@ -8,6 +8,7 @@ import signal
 import structlog
 
 from commonward.adapters.solo.server import SequencerServer
+from commonward.apps.errors import CannotListen
 from commonward.apps.settings import Settings
 from commonward.apps.wiring import open_sequencer
 
@@ -15,12 +16,18 @@ _log = structlog.get_logger(__name__)
 
 
 async def run(settings: Settings) -> None:
-    """Order, sign and serve until SIGTERM or SIGINT. Raises what `open_sequencer` raises, and SequencerError later."""
+    """Order, sign and serve until SIGTERM or SIGINT. Raises what `open_sequencer` raises, CannotListen, and later
+    SequencerError."""
     sequencer, files, resolve, context = open_sequencer(settings)
     if files.blocks.torn is not None:
         _log.warning("torn_block_dropped", what=str(files.blocks.torn))
     server = SequencerServer(sequencer, context, resolve)
-    await server.start(settings.sequencer.host, settings.sequencer.port)
+    try:
+        await server.start(settings.sequencer.host, settings.sequencer.port)
+    except OSError as cause:
+        sequencer.close()
+        files.close()
+        raise CannotListen("sequencer", str(settings.sequencer), cause) from cause
     _log.info("sequencing", ledger=sequencer.ledger_id.hex()[:16], height=sequencer.height, at=str(settings.sequencer))
     working = asyncio.create_task(sequencer.run())
     loop = asyncio.get_running_loop()

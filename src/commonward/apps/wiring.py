@@ -26,6 +26,7 @@ from commonward.adapters.store.state import RocksStore
 from commonward.adapters.store.tiles import TileFiles
 from commonward.adapters.store.trees import TreeFiles
 from commonward.adapters.store.vault import SqlVault
+from commonward.apps.errors import CannotListen
 from commonward.apps.founding import GENESIS
 from commonward.apps.settings import BadSettings, Settings
 from commonward.ledger.genesis import Genesis, GenesisError, SignedGenesis
@@ -35,6 +36,7 @@ from commonward.records.certificates import CertificateRefused, check_staff
 from commonward.workflows import desk as desks
 from commonward.workflows.member import Member, Ports, Practice
 from commonward.workflows.office import Office
+from commonward.workflows.ports import Steps
 from commonward.workflows.replica import HEAD_PATH, Replica
 from commonward.workflows.wire import MessageError
 
@@ -174,7 +176,8 @@ def open_sequencer(settings: Settings) -> tuple[Sequencer, ChainFiles, Resolve, 
 class Node:
     """Everything one member's node is made of, opened and not yet listening."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, steps: Steps | None = None) -> None:
+        """`steps` is told of each named step; a test kills the process there. Raises as `open_node`."""
         self_test()
         self.settings = settings
         self.genesis = read_genesis(settings)
@@ -205,7 +208,7 @@ class Node:
                 peers=self.peers,
                 clock=clock,
                 entropy=SystemEntropy(),
-                steps=NoSteps(),
+                steps=steps or NoSteps(),
                 pace=GridPace(),
             ),
             self.genesis.rp_id,
@@ -227,8 +230,11 @@ class Node:
             raise PeerRefused(0, str(why)) from why
 
     async def listen(self) -> None:
-        """Open the door to the other members. Raises OSError when the port is taken."""
-        await self._server.start(self.settings.listen.host, self.settings.listen.port)
+        """Open the door to the other members. Raises CannotListen."""
+        try:
+            await self._server.start(self.settings.listen.host, self.settings.listen.port)
+        except OSError as cause:
+            raise CannotListen("listen", str(self.settings.listen), cause) from cause
 
     def staff(self, number: str) -> StaffKey:
         """The day certificate and key of a staff member of this member, from its file."""

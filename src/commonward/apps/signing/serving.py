@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
 
+from commonward.apps.errors import CannotListen
 from commonward.apps.settings import Address
 
 
@@ -32,9 +34,15 @@ class SigningServer:
         config.load()
         assert config.ssl is not None
         config.ssl.minimum_version = ssl.TLSVersion.TLSv1_3
+        self._address = address
         self._server = uvicorn.Server(config)
 
     async def run(self) -> None:
-        """Serve until cancelled. Raises OSError when the port is taken."""
-        # Signals are the node's business: `_serve` is what `serve` runs inside its own signal handlers.
-        await self._server._serve()
+        """Serve until cancelled. Raises CannotListen."""
+        try:  # here, since uvicorn ends the whole process when it cannot
+            listener = socket.create_server((self._address.host, self._address.port), backlog=2048)
+        except OSError as cause:
+            raise CannotListen("signing", str(self._address), cause) from cause
+        with listener:
+            # Signals are the node's business: `_serve` is what `serve` runs inside its own signal handlers.
+            await self._server._serve(sockets=[listener])
