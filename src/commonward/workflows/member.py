@@ -34,6 +34,7 @@ class Practice:
     fresh_ms: int = 60_000  # a median cosigning time within this proves liveness
     grace_ms: int = 4 * HOUR
     answer_grid_ms: int = 5
+    refusal_grid_ms: int = 500  # coarse beside the work on a long history, all of it withheld
     request_lasts_ms: int = 5 * 60_000
     copy_lasts_ms: int = 30 * 24 * HOUR
     cosign_wait_ms: int = 10_000

@@ -102,15 +102,19 @@ class Releases:
                 self._walking.pop(request, None)
 
     async def answer(self, asker: MemberId, body: bytes) -> bytes:
-        """Answers one request: always the same form, padded to a size class, on a grid of time."""
+        """Answers one request: always the same form, padded to a size class, on a grid of time.
+
+        Refusals leave on a coarser grid: several thousand records that are all withheld take longer to judge than
+        none, and nothing may tell them apart.
+        """
         pace = self._member.ports.pace
-        started = pace.start()
+        started, grid = pace.start(), self._member.practice.answer_grid_ms
         try:
             answer = await self._answer(asker, body)
         except Refused as refused:
-            answer = Answer(why=refused.why)
+            answer, grid = Answer(why=refused.why), self._member.practice.refusal_grid_ms
             self._member.log.note(Event.RELEASE_REFUSED, f"{asker}: {refused.why.name}: {refused.detail}")
-        await pace.settle(started, self._member.practice.answer_grid_ms)
+        await pace.settle(started, grid)
         return _padded(answer)
 
     async def _answer(self, asker: MemberId, body: bytes) -> Answer:
