@@ -270,7 +270,10 @@ def _flat(each: Prepared) -> Flat:
 def _whole(each: Flat) -> Prepared:
     row_id, patient, match, print_, sealed, wrapped, standing, is_source, where, heard, notes = each
     row = RecordRow(row_id, patient, match, 0, print_, sealed, wrapped)
-    return Prepared(row, Standing(standing), is_source, where, heard, notes)
+    return Prepared(row, _STANDINGS[standing], is_source, where, heard, notes)
+
+
+_STANDINGS: Final = {int(each): each for each in Standing}
 
 
 # --- store: the one writer ------------------------------------------------------------------------

@@ -365,7 +365,7 @@ def _line(line: bytes, index: int, where: str) -> Entry | BadEntry:
 def _looks_like_lines(head: bytes) -> bool:
     """More than one line, and the first is a JSON object by itself."""
     first, newline, rest = head.partition(b"\n")
-    if not newline or not rest.strip() or not first.startswith(b"{"):
+    if not newline or not first.startswith(b"{") or not rest or rest.isspace():
         return False
     try:
         return isinstance(orjson.loads(first), dict)

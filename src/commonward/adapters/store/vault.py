@@ -42,12 +42,21 @@ T = TypeVar("T")
 Rows = Sequence["Row[*tuple[Any, ...]]"]
 
 
-@lru_cache(maxsize=16)
-def _compiled(dialect: Dialect, query: "Select[*tuple[Any, ...]]", column: "ColumnElement[bytes]") -> str | None:
-    """With `CHUNK` places in order; None where the driver takes values by name."""
-    places = [bindparam(f"v{n}", type_=column.type) for n in range(CHUNK)]
+@lru_cache(maxsize=32)
+def _compiled(
+    dialect: Dialect, query: "Select[*tuple[Any, ...]]", column: "ColumnElement[bytes]", count: int
+) -> str | None:
+    """With `count` places in order; None where the driver takes values by name."""
+    places = [bindparam(f"v{n}", type_=column.type) for n in range(count)]
     made = query.where(column.in_(places)).compile(dialect=dialect)
     return str(made) if isinstance(made, SQLCompiler) and made.positional else None
+
+
+@lru_cache(maxsize=16)
+def _insertion(dialect: Dialect, table: Table) -> str | None:
+    """All columns in order; None where the driver takes values by name."""
+    made = insert(table).compile(dialect=dialect, column_keys=[column.name for column in table.columns])
+    return str(made) if made.positional else None
 
 
 def _chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
@@ -148,17 +157,18 @@ class SqlVault:
     def _in(self, query: "Select[*tuple[Any, ...]]", column: "ColumnElement[bytes]", values: Sequence[bytes]) -> Rows:
         """Rows of `query` whose `column` is one of `values`, in no order; a row may come once only.
 
-        The statement is compiled once for `CHUNK` values, the last repeated to fill it: for an import, where the
-        values are new each time, writing out the list again costs more than SQLite's work.
+        A statement is compiled once for each of three sizes, the last value repeated to fill it: for an import, where
+        the values are new each time, writing out the list again costs more than SQLite's work.
         """
         found: list[Row[*tuple[Any, ...]]] = []
-        text = _compiled(self._engine.dialect, query, column)
         connection = self._writer if self._inside else self._reader
         for chunk in _chunks(values):
+            places = next(size for size in (1, 24, CHUNK) if len(chunk) <= size)
+            text = _compiled(self._engine.dialect, query, column, places)
             if text is None:
                 found += self._all(query.where(column.in_(chunk)))
                 continue
-            filled = tuple(chunk) + (chunk[-1],) * (CHUNK - len(chunk))
+            filled = tuple(chunk) + (chunk[-1],) * (places - len(chunk))
             with self._translated():
                 found += connection.exec_driver_sql(text, filled).all()
         return found
@@ -167,9 +177,9 @@ class SqlVault:
         """Rows as tuples in the order of the table's columns, straight to the driver: a third of the time."""
         if not rows:
             return
-        statement = insert(table).compile(dialect=self._engine.dialect, column_keys=[c.name for c in table.columns])
-        if statement.positional:
-            self._writer.exec_driver_sql(str(statement), list(rows))
+        statement = _insertion(self._engine.dialect, table)
+        if statement is not None:
+            self._writer.exec_driver_sql(statement, list(rows))
         else:
             names = [column.name for column in table.columns]
             self._writer.execute(insert(table), [dict(zip(names, row, strict=True)) for row in rows])
