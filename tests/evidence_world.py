@@ -119,6 +119,7 @@ def salt(*words: object) -> bytes:
 @dataclass
 class World:
     kit: Kit = field(default_factory=lambda: Kit(genesis=world_genesis()))
+    last_block_leaf: bytes = b""
 
     # ---------------------------------------------------------------------------------------------------- checkpoints
 
