@@ -1,0 +1,36 @@
+"""The demo as a command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from commonward.apps.cli.output import REFUSED, err, out
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command("demo")(demo)
+
+
+def demo(
+    directory: Annotated[
+        Path, typer.Argument(help="Where the consortium of the demo lives; an earlier one is replaced.")
+    ] = Path("demo-data"),
+    port: Annotated[int, typer.Option(help="The first of eleven ports on loopback.")] = 7400,
+    stop: Annotated[bool, typer.Option("--stop", help="Stop the nodes at the end.")] = False,
+) -> None:
+    """Carry a patient's records from one hospital to another, and check what happened. Takes under a minute."""
+    from commonward.apps import running
+    from commonward.apps.demo.stage import StoryBroken, Voice
+    from commonward.apps.demo.story import run
+
+    try:
+        run(directory, port, Voice(out))
+    except StoryBroken as why:
+        err.print(f"[red]the demo broke:[/red] {why}")
+        raise typer.Exit(REFUSED) from why
+    finally:
+        if stop:
+            running.stop(directory)

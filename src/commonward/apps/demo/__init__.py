@@ -1,0 +1,1 @@
+"""`commonward demo`: the whole job on this machine, in plain words."""
