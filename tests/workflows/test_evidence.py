@@ -3,6 +3,8 @@
 import pytest
 
 from commonward.apps.verify import CONVINCES, DOES_NOT, verify_file
+from commonward.ledger.ids import ConsentId
+from commonward.records.evidence import Evidence
 from commonward.records.trust import TrustFile
 from commonward.workflows.evidence import NoEvidence
 from tests.consortium import Consortium, Person, observation, permit
@@ -39,6 +41,28 @@ async def test_a_releases_evidence_convinces_and_is_small() -> None:
         report = verify_file(file, trust(c))
         assert report.exit_code == CONVINCES, report.verdict
         assert len(file) < 8192
+
+
+@pytest.mark.parametrize("house", ["north", "south"])
+async def test_a_consents_evidence_convinces_and_shows_only_what_was_opened_to_the_member(house: str) -> None:
+    async with Consortium() as c:
+        ada = await released(c)
+        consent = ada.client.wallet.given[0].opening.consent
+        file = await c.houses[house].office.evidence.of_consent(ada.handle, consent)
+        report = verify_file(file, trust(c))
+        assert report.exit_code == CONVINCES, report
+        opened = Evidence.parse(file).statement
+        assert isinstance(opened, dict) and len(opened) == (3 if house == "north" else 1)
+        closed = await c.houses[house].office.evidence.of_consent(ada.handle, consent, whole=False)
+        assert verify_file(closed, trust(c)).exit_code == CONVINCES
+        assert Evidence.parse(closed).statement == {}
+
+
+async def test_there_is_no_evidence_of_a_consent_of_somebody_else() -> None:
+    async with Consortium() as c:
+        ada = await released(c)
+        with pytest.raises(NoEvidence, match="no consent"):
+            await c.north.office.evidence.of_consent(ada.handle, ConsentId(bytes(16)))
 
 
 async def test_evidence_that_names_another_leaf_does_not_convince() -> None:

@@ -10,14 +10,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from commonward.ledger.consent import Consent, Withdraw
+from commonward.ledger.consent import Assurance, Consent, Withdraw
 from commonward.ledger.encoding import decode
 from commonward.ledger.ids import ConsentId, Digest, Handle, Purpose
+from commonward.records.certificates import CertificateRefused
 from commonward.records.decide import Given
 from commonward.records.envelope import EnvelopeError, unpad
 from commonward.records.openings import OpenedRule, Opening, OpeningError, open_all_rules
 from commonward.records.rules import Effect, Rule, RuleError, check_numbers
 from commonward.workflows import commitments
+from commonward.workflows.enrolment import WitnessedForm
 from commonward.workflows.member import Member
 from commonward.workflows.member_log import Event
 from commonward.workflows.messages import (
@@ -122,16 +124,23 @@ class Openings:
         except (EnvelopeError, MessageError) as cause:
             raise OpeningError(f"an opening for {member.id} does not open: {cause}") from cause
         entry, payload = stands
-        self._check(opened, payload)
+        self._check(opened, payload, entry)
         # Full and in part are kept apart: a requester that is a custodian too gets both, and neither hides the other.
         key = member.sealing.name("opening", deposit.entry, 1 if opened.permits else 0)
+        if opened.permits is not None:
+            opened = Opened(permits=self._joined(opened.permits, deposit.entry))
         self._kept.put(key, Kept(entry.digest, opened))
         algorithm, _, key_id = member.ports.keys.public(Purpose.OPERATE)
         signature = member.ports.keys.sign(Purpose.OPERATE, ack_message(ledger, deposit.entry))
         return OpeningAck(member.id, deposit.entry, key_id, signature, int(algorithm))
 
-    @staticmethod
-    def _check(opened: Opened, payload: Consent | Withdraw) -> None:
+    def _joined(self, permits: PermitsOpening, entry: Digest) -> PermitsOpening:
+        """With what was opened before: anyone can seal to us, and fewer permits must not take the place of more."""
+        held = self._get(entry, full=False)
+        before = held.permits.permits if held is not None and held.permits is not None else ()
+        return PermitsOpening(permits.consent, tuple(dict.fromkeys((*before, *permits.permits))))
+
+    def _check(self, opened: Opened, payload: Consent | Withdraw, entry: Entry) -> None:
         """Raises OpeningError unless what was opened is what the transaction committed to."""
         if isinstance(payload, Withdraw):
             if opened.withdraw is None or opened.withdraw.consent != payload.id:
@@ -140,21 +149,31 @@ class Openings:
                 payload.reason, commitments.REASON
             )
         elif opened.consent is not None:
-            check_consent(opened.consent, payload)
+            rules = check_consent(opened.consent, payload)
+            if payload.assurance == Assurance.WITNESSED and any(rule.effect is Effect.PERMIT for rule in rules):
+                self._check_form(opened.consent.form, entry)
         elif opened.permits is not None:
-            read_permits(opened.permits, payload)
+            if not read_permits(opened.permits, payload):
+                raise OpeningError("expected at least one permit")
         else:
             raise OpeningError("expected the opening of a consent")
+
+    def _check_form(self, form: bytes, entry: Entry) -> None:
+        """A consent in person permits something only by a form that two people of the member signed."""
+        try:
+            WitnessedForm.parse(form).check(self._member, entry.member, entry.time)
+        except (MessageError, CertificateRefused, ValueError) as cause:
+            raise OpeningError(f"a witnessed consent without the form that two people signed: {cause}") from cause
 
     # what is known
 
     def unopened(self, handle: Handle) -> list[Entry]:
         """Transactions of the patient that stand on the ledger and have not been opened here: releases wait."""
         history = self._member.reading.history(handle)
-        withdrawn = {payload.id for _, payload in history if isinstance(payload, Withdraw)}
+        withdrawn = _withdrawn(history)
         missing = []
         for entry, payload in history:
-            if isinstance(payload, Consent) and payload.id in withdrawn:
+            if isinstance(payload, Consent) and withdrawn.get(payload.id):
                 continue  # whatever it said, it says no more
             if self._get(entry.digest, full=True) is None:
                 missing.append(entry)
@@ -164,22 +183,27 @@ class Openings:
         kept = self._kept.get(self._member.sealing.name("opening", entry, 0 if full else 1))
         return None if kept is None else kept.opened
 
+    def known(self, entry: Digest) -> tuple[ConsentOpening | None, PermitsOpening | None]:
+        """What was opened of a consent here: all of it, and the permits that name this member."""
+        full, permits = self._get(entry, full=True), self._get(entry, full=False)
+        return (full.consent if full else None), (permits.permits if permits else None)
+
     def givens(self, handle: Handle, named: ConsentId | None) -> list[Given]:
         """As custodian: every rule that stands for this handle. Permits of the named consent alone count.
 
         Denies of all consents stand until withdrawn by name, also beyond the end of their consent.
         """
         history = self._member.reading.history(handle)
-        withdrawn = {payload.id for _, payload in history if isinstance(payload, Withdraw)}
+        withdrawn = _withdrawn(history)
         found: list[Given] = []
         for entry, payload in history:
-            if not isinstance(payload, Consent) or payload.id in withdrawn:
+            if not isinstance(payload, Consent) or withdrawn.get(payload.id):
                 continue
             opened = self._get(entry.digest, full=True)
             if opened is None or opened.consent is None:
                 continue  # `unopened` has said so
             rules = check_consent(opened.consent, payload)
-            if payload.id != named:
+            if payload.id != named or payload.id in withdrawn:
                 rules = tuple(rule for rule in rules if rule.effect is Effect.DENY)
             if rules:
                 found.append(Given(payload.id, rules, int(payload.assurance), payload.end))
@@ -216,6 +240,21 @@ class Openings:
         self._member.log.note(
             Event.OPENED_LATE, "a consent or withdrawal has not been opened here: releases wait", handle=handle
         )
+
+
+def _withdrawn(history: list[tuple[Entry, Consent | Withdraw]]) -> dict[ConsentId, bool]:
+    """Consent -> whether its denies fell with its permits.
+
+    Any member may say that a patient withdrew before it, and that ends every permit. But what a patient forbade by
+    passkey, or before one member, no other member lifts: else one of them could read what was denied to it.
+    """
+    given = {payload.id: entry.member for entry, payload in history if isinstance(payload, Consent)}
+    found: dict[ConsentId, bool] = {}
+    for entry, payload in history:
+        if isinstance(payload, Withdraw):
+            lifts = entry.member is None or entry.member == given.get(payload.id)
+            found[payload.id] = lifts or found.get(payload.id, False)
+    return found
 
 
 def check_consent(opening: ConsentOpening, payload: Consent) -> tuple[Rule, ...]:

@@ -4,19 +4,29 @@ Map proofs exist for the current state only, so what a release rests on (the con
 revoked, the key registered) is captured when it is marked, and kept with the mark.
 """
 
+from collections.abc import Sequence
+from typing import Final
+
 from commonward.ledger.checkpoint import Authority, known_lines, parse_note
-from commonward.ledger.ids import Handle
-from commonward.ledger.members import AUTHORITY_KEY
+from commonward.ledger.consent import Consent, consent_key, credential_key
+from commonward.ledger.encoding import decode
+from commonward.ledger.ids import ConsentId, Handle
+from commonward.ledger.members import AUTHORITY_KEY, key_key
 from commonward.ledger.transactions import Transaction
 from commonward.records.evidence import BlockLeaf, Evidence, Openings, RecordStatement, StateFact
+from commonward.records.openings import open_all_rules
 from commonward.records.trust import block_fields
-from commonward.workflows.captured import Captured
+from commonward.workflows.captured import Captured, capture
 from commonward.workflows.commitments import mark_openings
+from commonward.workflows.consent import Openings as OpenedHere
 from commonward.workflows.holdings import Holdings
 from commonward.workflows.member import Member
 from commonward.workflows.ports import Entry
 from commonward.workflows.reading import transaction_of
 from commonward.workflows.release import Releases
+
+_SALTED_ONE_BY_ONE: Final = bytes(32)
+"""In place of a salt: each opened rule brings its own."""
 
 
 class NoEvidence(Exception):
@@ -26,14 +36,18 @@ class NoEvidence(Exception):
 class EvidenceDesk:
     """Makes evidence files of what one member holds and marked."""
 
-    def __init__(self, member: Member, holdings: Holdings, releases: Releases) -> None:
+    def __init__(self, member: Member, holdings: Holdings, releases: Releases, openings: OpenedHere) -> None:
         self._member = member
+        self._openings = openings
         self._holdings = holdings
         self._releases = releases
         self._ledger = member.ports.ledger
 
-    def of_record(self, record: bytes, *, whole: bool = True) -> bytes:
-        """That one record is unchanged since its anchor. `whole`: with its bytes inside. Raises NoEvidence."""
+    def of_record(self, record: bytes, *, whole: bool = True, seen: Captured | None = None) -> bytes:
+        """That one record is unchanged since its anchor. `whole`: with its bytes inside. Raises NoEvidence.
+
+        `seen` shows whose key signed the anchor, where genesis does not know it (`shown_now` of its `key_key`).
+        """
         member = self._member
         found = member.ports.vault.records([record]).get(record)
         if found is None:
@@ -44,7 +58,14 @@ class EvidenceDesk:
             raise NoEvidence("this record is erased, altered, or not anchored yet")
         entry = self._entry(anchor.index)
         stored = held.record.stored if whole else None
-        return self._build(entry, RecordStatement(held.salt, anchor.proof(), stored))
+        return self._build(entry, RecordStatement(held.salt, anchor.proof(), stored), seen)
+
+    def anchored_by(self, record: bytes) -> bytes | None:
+        """Id of the key that signed a record's anchor; None when it is not anchored."""
+        found = self._member.ports.vault.records([record]).get(record)
+        held = self._holdings.open(*found) if found is not None else None
+        anchor = self._holdings.anchor(held) if held is not None else None
+        return None if anchor is None else transaction_of(self._entry(anchor.index)).author
 
     def of_release(self, handle: Handle, n: int) -> bytes:
         """That this release was marked before it left, and what its mark commits to. Raises NoEvidence."""
@@ -62,6 +83,42 @@ class EvidenceDesk:
             for name, opening in zip(names, mark_openings(paper.facts), strict=True)
         }
         return self._build(entry, openings, paper.seen)
+
+    async def of_consent(self, handle: Handle, consent: ConsentId, *, whole: bool = True) -> bytes:
+        """That this consent was given, and whether it is open now. `whole`: with what was opened of it here.
+
+        Raises NoEvidence, or LedgerAway when nobody cosigns what the state shows now.
+        """
+        for entry, payload in self._member.reading.history(handle):
+            if isinstance(payload, Consent) and payload.id == consent:
+                author = transaction_of(entry).author
+                owner = credential_key(author) if entry.member is None else key_key(author)
+                seen = await self.shown_now([owner, consent_key(consent)])
+                return self._build(entry, self._opened(entry, payload) if whole else {}, seen)
+        raise NoEvidence(f"no consent {consent.hex()} of this handle stands on the ledger")
+
+    def _opened(self, entry: Entry, payload: Consent) -> Openings:
+        """Field of the consent -> what opens it: all of it to a custodian, to a requester the permits it has."""
+        fields = {each.name: each.number for each in payload.FIELDS}
+        full, permits = self._openings.known(entry.digest)
+        if full is not None:
+            tree = open_all_rules(full.rules, payload.rules)
+            return {
+                fields["rules"]: (_SALTED_ONE_BY_ONE, [each.to_value() for each in tree.open_some(tree.values())]),
+                fields["recipients"]: (full.recipients_salt, list(full.recipients)),
+                fields["form"]: (full.form_salt, full.form),
+            }
+        if permits is not None:
+            return {fields["rules"]: (_SALTED_ONE_BY_ONE, [decode(each) for each in permits.permits])}
+        raise NoEvidence("this consent was not opened to this member")
+
+    async def shown_now(self, keys: Sequence[bytes]) -> Captured:
+        """What the state holds under these keys now, once a quorum has cosigned it. Raises NoEvidence, LedgerAway."""
+        seen = capture(self._ledger, keys)
+        if seen is None:
+            raise NoEvidence("this node cannot prove its state now; ask again in a moment")
+        await self._ledger.cosigned(seen.index + 1, self._member.practice.cosign_wait_ms)
+        return seen
 
     def of_transaction(self, index: int, openings: Openings | None = None) -> bytes:
         """Any transaction of the log, with the openings that the caller may show. Raises NoEvidence."""

@@ -36,7 +36,7 @@ class Office:
         self.ingest = Ingest(ports.vault, member.sealing, member.storage, member.log, ports.clock, ports.steps)
         self.recalls = Recalls(member, self.releases, self.requests, self.ingest)
         self.erasures = Erasures(member, self.holdings, self.recalls)
-        self.evidence = EvidenceDesk(member, self.holdings, self.releases)
+        self.evidence = EvidenceDesk(member, self.holdings, self.releases, self.openings)
         self.glass = BreakingGlass(member, self.requests, self.mailbox)
         self.enrolment = Enrolment(member, self.mailbox)
         self.log_roots = LogRoots(member)

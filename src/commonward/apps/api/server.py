@@ -15,7 +15,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from commonward.adapters.keys import KeyFileExposed, KeyFileMissing, KeyFileUnreadable
-from commonward.apps.api import care, custody, status
+from commonward.apps.api import care, custody, evidence, governance, status
 from commonward.apps.api.words import BadWord
 from commonward.apps.settings import BadSettings
 from commonward.apps.wiring import Node
@@ -23,9 +23,11 @@ from commonward.records.certificates import CertificateRefused
 from commonward.workflows.breakglass import GlassRefused
 from commonward.workflows.copies import WrongDelivery
 from commonward.workflows.erasure import NotErasable
+from commonward.workflows.evidence import NoEvidence
 from commonward.workflows.identity import IdentityError
 from commonward.workflows.ports import LedgerAway, PeerAway, VaultFull
 from commonward.workflows.requests import DisplayRefused, RequestRefused
+from commonward.workflows.sealing import Altered
 from commonward.workflows.submitting import LedgerRefused
 from commonward.workflows.wire import MessageError
 
@@ -38,6 +40,8 @@ _STATUS: dict[type[Exception], int] = {
     NotErasable: 409,
     IdentityError: 409,
     CertificateRefused: 409,
+    NoEvidence: 409,
+    Altered: 409,
     LedgerRefused: 409,
     MessageError: 422,
     BadWord: 422,
@@ -55,7 +59,7 @@ def control_app(node: Node) -> FastAPI:
     """All routes over one node."""
     app = FastAPI(title="Commonward control API", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
     app.state.node = node
-    for group in (status, care, custody):
+    for group in (status, care, custody, evidence, governance):
         app.include_router(group.router)
     for kind, code in _STATUS.items():
         app.add_exception_handler(kind, _handler(code))

@@ -26,6 +26,10 @@ def _hex(text: str, what: str) -> bytes:
         raise BadWord(f"expected {what} in hex digits, got {text[:80]!r}") from cause
 
 
+def to_bytes(text: str, what: str) -> bytes:
+    return _hex(text, what)
+
+
 def to_handle(text: str) -> Handle:
     try:
         return parse_handle(_hex(text, "a handle"))
