@@ -243,6 +243,10 @@ class RemoteGate:
         """When a median of the members last stood by what is shown (ms since 1970)."""
         return self._now_context().fresh
 
+    @property
+    def is_fresh(self) -> bool:
+        return self.now() - self.fresh_ms <= FRESH_MS
+
     # ------------------------------------------------------------------------------------------- PatientGate: reading
 
     def recent(self) -> tuple[int, Digest]:

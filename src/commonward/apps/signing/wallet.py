@@ -109,7 +109,7 @@ class KeptPatient(Patient):
             signer, gate, entropy, kept.papers, representative=kept.purpose is PasskeyPurpose.REPRESENTATIVE
         )
         self.kept = kept
-        self._signs = signer
+        self.signs = signer
         self._keep = keep
         for given in kept.papers.given:
             signer.knows(given.opening)
@@ -137,7 +137,7 @@ class KeptPatient(Patient):
         opening = ConsentOpening(
             consent, tree.open_all(), recipients, self._entropy.bytes(32), form, self._entropy.bytes(32)
         )
-        self._signs.knows(opening)
+        self.signs.knows(opening)
         end = midnight_after(self.gate.now(), days)
         raw = await self.sign(consent_payload(opening, tree.root, self.handle, self._assurance, end, hold))
         pending = Pending(raw, consent)

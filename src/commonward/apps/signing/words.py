@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timezone
 from typing import Final
 
 from commonward.records.rules import Carve, Effect, Rule, Scope
@@ -26,6 +26,10 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     "consent-id": ("consent {id}", "同意书 {id}"),
     "new-key": ("new passkey {id}", "新的通行密钥 {id}"),
     "key": ("passkey {id}", "通行密钥 {id}"),
+    "signing": ("You are about to sign:", "您将签署："),
+    "sign-it": ("Sign it?", "是否签署？"),
+    "ask-yes": ("expected --yes where nobody can be asked; nothing was signed", "无法询问时请加 --yes；未签署任何内容"),
+    "declined": ("Nothing was signed.", "未签署任何内容。"),
     # rules
     "permit": ("{who} may see {what}{whose}, for {why}{when}", "允许 {who} 查看{whose}{what}，用途：{why}{when}"),
     "deny": ("{who} may not see {what}{whose}{why}{when}", "禁止 {who} 查看{whose}{what}{why}{when}"),
@@ -61,11 +65,11 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     "sensitive": ("sensitive records of every kind", "所有敏感类别的记录"),
     # the log
     "log-title": ("Who saw what", "谁看过什么"),
-    "log-none": ("Nobody has been given any record of yours.", "还没有机构获得过您的任何记录。"),
     "log-line": (
         "{at}  {requester} got {count} records from {custodian} for {why} ({role}, {department}, staff {number})",
         "{at}  {requester} 从 {custodian} 获得 {count} 份记录，用途：{why}（{role}，{department}，人员编号 {number}）",
     ),
+    "log-nothing-here": ("nothing was released", "没有提供过任何记录"),
     "log-late": ("the ledger was away: its mark came or comes later", "当时账本不可用，标记随后补上"),
     "log-void": ("{at}  {custodian}: number {n} was reserved and never used", "{at}  {custodian}：编号 {n} 已预留但从未使用"),
     "log-glass": ("in an emergency, without asking you: {reason}", "紧急情况，未经您同意：{reason}"),
@@ -84,7 +88,7 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
         "Others there must review it by {by}.",
         "{at}  {requester} 在 {custodian} 紧急调阅（{role}，{department}，人员编号 {number}）：{reason}。须在 {by} 前由他人复核。",
     ),
-    "glass-open": ("not reviewed yet", "尚未复核"),
+    "glass-not-yet": ("(not on the ledger yet)", "（尚未记入账本）"),
     "link": ("{member} has linked your handle to its own patient number.", "{member} 已将您的标识与其患者编号关联。"),
     "receipt": ("{at}  {requester} confirmed that it received records of yours.", "{at}  {requester} 确认收到了您的记录。"),
     "recovery-pending": (
@@ -125,6 +129,10 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
         "（看不出是谁，也看不出内容），医院之间互相核对也能发现你们是同一位患者。每家医院各用一个钱包则看不出；"
         "但您要分别给予和撤回，而同一时刻的多次操作仍可能暴露您。",
     ),
+    "show-handle": ("Your handle is {handle}.", "您的标识是 {handle}。"),
+    "show-page": ("Your passkey signs on {origin}.", "您的通行密钥用于 {origin}。"),
+    "show-linked": ("Linked at: {members}", "已关联：{members}"),
+    "show-seen": ("The ledger has {size} entries; its members last stood by them at {at} (UTC).", "账本共有 {size} 条，各成员最近确认于 {at}（UTC）。"),
     "sheet-title": ("Recovery sheet. Keep it on paper, away from your devices.", "找回凭据。请打印后与设备分开保存。"),
     "sheet-use": (
         "Who has this sheet can read what is sealed to you, and cannot sign for you. With it and your identity card, "
@@ -132,8 +140,6 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
         "持有此单者可以阅读密封给您的内容，但不能代您签名。凭此单和身份证件，两个成员可在等待期后让新的通行密钥接管。",
     ),
 }  # fmt: skip
-
-CST: Final = timezone(timedelta(hours=8))
 
 
 class Words:
