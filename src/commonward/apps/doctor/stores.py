@@ -1,0 +1,68 @@
+"""What the member keeps: its vault, its own log, and its copy of the blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Final
+
+from commonward.adapters.store.errors import StoreError
+from commonward.adapters.store.readonly import read_blocks
+from commonward.apps.doctor.findings import Finding, fail, ok, warn
+from commonward.apps.errors import FORESEEN
+from commonward.apps.intake import Intake
+from commonward.apps.outsider import Counts, replay
+from commonward.apps.settings import Settings
+from commonward.ledger.genesis import Genesis
+from commonward.ledger.ids import BlockTime
+from commonward.ledger.transactions import InvalidBlock, parse_block
+from commonward.workflows.blocklog import Record, RecordError
+
+_CLOCK_FAR: Final = 30_000
+_LOG_ENTRIES: Final = 500
+
+
+def vault(settings: Settings) -> Iterator[Finding]:
+    try:
+        with Intake(settings) as own:
+            yield ok("vault", f"opens; {own.vault.last_number():,} records")
+            waiting = own.ingest.dead_letters.count()
+            if waiting:
+                do = "`commonward dead-letters list` says where and why"
+                yield warn("dead letters", f"{waiting:,} wait for someone to look at them", do)
+            else:
+                yield ok("dead letters", "none")
+            last = own.log.head()[0]
+            read = sum(1 for _ in own.log.entries(max(1, last - _LOG_ENTRIES + 1)))
+            yield ok("member's log", f"{last:,} entries; the chain of the last {read:,} holds")
+    except FORESEEN as why:
+        yield fail("vault", str(why), "keep the file as it is, and restore the last good copy beside it")
+
+
+def blocks(settings: Settings, genesis: Genesis, now: BlockTime, *, deep: bool) -> Iterator[Finding]:
+    path = settings.ledger_directory / "blocks"
+    height, last = 0, b""
+    try:
+        for height, last in read_blocks(path):  # noqa: B007  the last is wanted
+            pass
+        if not height:
+            do = f"start the node, and it fetches them: commonward node {settings.data}"
+            yield warn("block log", "no block yet", do)
+            return
+        header = parse_block(Record.parse(last).block, genesis.ledger_id).header
+        yield ok("block log", f"{height:,} blocks, every checksum and the chain hold")
+        ahead = header.time - now
+        moment = datetime.fromtimestamp(header.time // 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        if ahead > _CLOCK_FAR:
+            found = f"the last block's header is {ahead / 1000:.0f} s ahead of this machine's clock"
+            yield fail("clock", found, "set the clock (NTP): the node refuses blocks that are 30 s off")
+        else:
+            yield ok("clock", f"not behind the last block, of {moment}")
+        if deep:
+            counts = Counts()
+            total = sum(1 for _ in replay(genesis, path, counts))
+            found = f"{total:,} transactions executed again; every block gives the checkpoint that the operator signed"
+            yield ok("ledger", found)
+    except (StoreError, InvalidBlock, RecordError) as why:
+        do = "keep the files as evidence; move them away, and the node fetches the blocks again"
+        yield fail("block log", str(why), do)
