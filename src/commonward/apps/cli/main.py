@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
+from contextlib import suppress
+from typing import TextIO, cast
 
 import structlog
 import typer
 
 from commonward.apps.api.client import NodeRefused
-from commonward.apps.cli import checking, consortium, intake, ledger, member, processes
+from commonward.apps.cli import checking, consortium, demo, doctor, intake, ledger, member, processes
 from commonward.apps.cli.output import AWAY, REFUSED, UNUSABLE, err
+from commonward.apps.cli.plain import plain
+from commonward.apps.errors import FORESEEN
 from commonward.apps.founding import CannotFound
-from commonward.apps.settings import BadSettings
 
 app = typer.Typer(
     name="commonward",
@@ -27,6 +31,8 @@ intake.add_to(app)
 ledger.add_to(app)
 member.add_to(app)
 checking.add_to(app)
+doctor.add_to(app)
+demo.add_to(app)
 
 
 @app.callback()
@@ -42,20 +48,36 @@ def _options(
             structlog.processors.JSONRenderer(ensure_ascii=False),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if verbose else logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, Unfailing(sys.stderr))),
     )
+
+
+class Unfailing(io.TextIOBase):
+    """A stream whose writes never raise: a log that the disk has no room for must not stop the node too."""
+
+    def __init__(self, inner: TextIO) -> None:
+        self._inner = inner
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError):
+            self._inner.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._inner.flush()
 
 
 def main() -> None:
     """What `commonward` on the command line runs."""
     try:
         app()
-    except (BadSettings, CannotFound) as why:
-        err.print(f"[red]commonward:[/red] {why}")
+    except (*FORESEEN, CannotFound) as why:
+        err.print(f"[red]commonward:[/red] {plain(str(why))}")
         sys.exit(UNUSABLE)
     except NodeRefused as why:
-        err.print(f"[red]refused:[/red] {why}")
+        err.print(f"[red]refused:[/red] {plain(str(why))}")
         sys.exit(REFUSED)
     except ConnectionError as why:
-        err.print(f"[red]commonward:[/red] {why}")
+        err.print(f"[red]commonward:[/red] {plain(str(why))}")
         sys.exit(AWAY)
