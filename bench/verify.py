@@ -2,8 +2,9 @@
 
 Warm: all under one checkpoint with four cosigners and one trust file, each about a transaction of its own, so each is
 decoded, its paths hashed and its author's signature checked; what is shared is remembered by its bytes. Cold: the
-first file of a process, memories emptied before each. The floor is four bare Ed25519 verifications, what a cold
-checkpoint costs in signatures at least, or one for each warm file.
+first file of a process, memories emptied before each. The floor is bare Ed25519 verification of
+as many signatures: five for a cold checkpoint, for each warm file one, or two with a clinician's request. Processor
+time, as nothing here waits.
 """
 
 import hashlib
@@ -20,11 +21,12 @@ from commonward.ledger.audit import Release
 from commonward.ledger.ids import Purpose, Tag
 from commonward.ledger.registry import AnchorBatch
 from commonward.records import certificates, evidence, judging, trust
+from commonward.records.certificates import sign_statement
 from commonward.records.evidence import Evidence, RecordStatement, label_of
 from commonward.records.fingerprint import build_batch, fingerprint
 from commonward.records.openings import commit
 from commonward.records.stored import Stored
-from tests.evidence_world import World, salt
+from tests.evidence_world import World, salt, staff_certificate, staff_key
 
 GOAL = 2_000
 FILES = 400
@@ -49,12 +51,15 @@ def records(world: World, count: int) -> list[Evidence]:
 
 
 def releases(world: World, count: int) -> list[Evidence]:
-    """Marks of north's releases to one clinician, whose request stands in each; all opened."""
+    """Marks of north's releases to one clinician, who signed each request; all opened."""
     values = world.release_values()
+    certificate = staff_certificate("south", "clinician")
+    sign = staff_key("south", "clinician").sign
     numbers = {each.name: each.number for each in Release.FIELDS}
     made = []
     for n in range(count):
-        mine = {**values, "running": n}
+        asked = sign_statement(world.kit.ledger, b"show me history %d" % n, certificate, sign)
+        mine = {**values, "request": asked.to_bytes(), "running": n}
         bound = {name: commit(label_of(Release, name), salt(name, n), value) for name, value in mine.items()}
         mark = Release(tag=Tag(salt("tag", n)), **bound)  # type: ignore[arg-type]
         made.append((world.commit(mark, "north"), mine, n))
@@ -89,9 +94,9 @@ def warm_rate(files: Sequence[bytes], trust_file: bytes) -> float:
     for _ in range(5):
         forget()
         judge_all(files[:1], trust_file)
-        started = time.perf_counter()
+        started = time.process_time()
         count = judge_all(files[1:], trust_file)
-        rates.append(count / (time.perf_counter() - started))
+        rates.append(count / (time.process_time() - started))
     return median(rates)
 
 
@@ -99,9 +104,9 @@ def cold_ms(file: bytes, trust_file: bytes) -> float:
     took = []
     for _ in range(20):
         forget()
-        started = time.perf_counter()
+        started = time.process_time()
         judge_all([file], trust_file)
-        took.append((time.perf_counter() - started) * 1e3)
+        took.append((time.process_time() - started) * 1e3)
     return median(took)
 
 
@@ -113,10 +118,10 @@ def bare(world: World, signatures: int) -> float:
     check: Callable[[], bool] = partial(proofs.verify, int(key.algorithm), key.public, message, signature)
     took = []
     for _ in range(200):
-        started = time.perf_counter()
+        started = time.process_time()
         for _ in range(signatures):
             assert check()
-        took.append(time.perf_counter() - started)
+        took.append(time.process_time() - started)
     return median(took)
 
 
@@ -131,7 +136,8 @@ def at_ten_million(found: Evidence) -> Evidence:
 
 def run(scale: float = 1.0) -> Iterator[Result]:
     count = max(int(FILES * scale), 20)
-    for name, make, limit in (("record", records, 4096), ("release", releases, 8192)):
+    # The author's signature, and for a release also that of the clinician who asked.
+    for name, make, limit, signatures in (("record", records, 4096, 1), ("release", releases, 8192, 2)):
         world = World()
         made = make(world, count)
         files = [each.to_bytes() for each in made]
@@ -142,9 +148,9 @@ def run(scale: float = 1.0) -> Iterator[Result]:
             value=warm_rate(files, trust_file),
             unit="files/s",
             goal=GOAL,
-            reference="one bare Ed25519 verification each",
-            reference_value=1 / bare(world, 1),
-            conditions=f"one process, {shape}, each its own transaction; checkpoint, trust file, requester known",
+            reference=f"bare Ed25519 verifications, {signatures} each",
+            reference_value=1 / bare(world, signatures),
+            conditions=f"one process, {shape}, a transaction each; known: checkpoint, trust file, staff certificate",
         )
         yield Result(
             name=f"verify, evidence of a {name}, cold",

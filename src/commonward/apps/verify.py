@@ -98,15 +98,21 @@ def _shown(name: str, fact: Fact, words: Mapping[str, str]) -> str:
 def _step(number: int, finding: Finding, lang: str) -> Step:
     words, sentences = WORDS[lang], CATALOGUES[lang][finding.rule]
     which = (State.PASSED, State.FAILED, State.NOT_CHECKED).index(finding.state)
-    facts = {name: _shown(name, fact, words) for name, fact in finding.facts.items()}
-    return Step(number, finding.rule, finding.state.value, sentences[which].format_map(_Facts(facts)).strip())
+    text = sentences[which].format_map(_Facts(finding.facts, words)).strip()
+    return Step(number, finding.rule, finding.state.value, text)
 
 
 class _Facts(dict[str, str]):
-    """Facts that a finding may lack read as nothing."""
+    """Facts as a sentence asks for them; those that a finding lacks read as nothing."""
+
+    def __init__(self, facts: Mapping[str, Fact], words: Mapping[str, str]) -> None:
+        super().__init__()
+        self._facts = facts
+        self._words = words
 
     def __missing__(self, name: str) -> str:
-        return ""
+        fact = self._facts.get(name)
+        return "" if fact is None else _shown(name, fact, self._words)
 
 
 def _verdict(judgement: Judgement, words: Mapping[str, str]) -> str:

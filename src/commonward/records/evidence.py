@@ -48,6 +48,10 @@ read_note = lru_cache(maxsize=1024)(parse_note)
 """As `parse_note`; many files share one checkpoint."""
 
 
+read_transaction = lru_cache(maxsize=1024)(parse_transaction)
+"""As `parse_transaction`; a file's is asked for twice, and all records of a batch share one."""
+
+
 def label_of(payload: type[Payload], field: str) -> str:
     """The label under which a payload's field commits to a value: "commonward Release request v1"."""
     return f"commonward {payload.__name__} {field} v1"
@@ -243,7 +247,7 @@ def _read(extra: Value, index: int, path: tuple[bytes, ...], note: bytes) -> Evi
             5: dict(said),
             **rest,
         } if not rest:
-            transaction = parse_transaction(raw)
+            transaction = read_transaction(raw)
             statement: RecordStatement | Openings
             if isinstance(transaction.payload, AnchorBatch):
                 statement = RecordStatement.from_value(said)

@@ -27,10 +27,10 @@ from commonward.ledger.proofs import MemberProof, check_member, check_passkey, p
 from commonward.ledger.refusals import REFUSALS, Refusal
 from commonward.ledger.registry import AnchorBatch, AnchorPublic
 from commonward.ledger.rules import author_of_passkey
-from commonward.ledger.transactions import Release, Withdraw, parse_transaction
-from commonward.ledger.transition import ACCEPTED, block_leaf, outcome_leaf
+from commonward.ledger.staging import ACCEPTED, block_leaf, outcome_leaf
+from commonward.ledger.transactions import Release, Withdraw
 from commonward.records.certificates import CertificateRefused, SignedStatement, Staff, claimed_member
-from commonward.records.evidence import SEALED_LABEL, Evidence, RecordStatement, label_of, read_note
+from commonward.records.evidence import SEALED_LABEL, Evidence, RecordStatement, label_of, read_note, read_transaction
 from commonward.records.fingerprint import Fingerprint, fingerprint, source_fingerprint, verify_in_batch
 from commonward.records.openings import OpenedRule, OpeningError, commit
 from commonward.records.stored import Stored
@@ -97,7 +97,7 @@ def _included(leaf: bytes, index: int, size: int, path: bytes, root: bytes) -> b
 @lru_cache(maxsize=4096)
 def _signed_by(raw: bytes, algorithm: int, public: bytes, rp_id: str, origins: tuple[str, ...]) -> str | None:
     """None when this key's holder signed this transaction, else why that is not shown."""
-    transaction = parse_transaction(raw)
+    transaction = read_transaction(raw)
     try:
         proof = parse_proof(transaction.proof_kind, transaction.proof)
         if isinstance(proof, MemberProof):
