@@ -145,6 +145,7 @@ async def test_a_forged_opening_is_not_kept_and_not_acknowledged() -> None:
         other = await (await c.patient("bob")).grants(permit("clinic"))
         assert other.consent != given.consent
         key = {name: public for name, _, public in c.north.office.gate.members()}[c.north.name]
+        await c.engine.settle()
         digest = c.south.node.entries(0, 1000, [38])[-1].digest
         info = opening_info(c.engine.genesis.ledger_id, c.north.name, digest)
         deposit = OpeningDeposit(c.north.name, digest, seal_to(key, info, pad(forged.to_bytes())))

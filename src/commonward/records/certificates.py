@@ -400,6 +400,14 @@ def leaf_key(der: bytes) -> tuple[Algorithm, bytes]:
 
 
 @lru_cache(maxsize=4096)
+def claimed_staff(der: bytes) -> tuple[str, str, str, str]:
+    """Member, role, department and number that a staff certificate says, nothing judged. Raises CertificateRefused."""
+    what = "a staff certificate"
+    member, department, role, number = _subject(_parse(der, what), _STAFF_SUBJECT, what)
+    return member, role, department, number
+
+
+@lru_cache(maxsize=4096)
 def claimed_member(der: bytes) -> str:
     """Whose certificate it says it is, nothing judged: for finding the CA to judge it by. Raises CertificateRefused."""
     found = _parse(der, "a certificate").subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from commonward.ledger.consent import Assurance as LedgerAssurance
 from commonward.ledger.consent import Consent, Cosigned, Enrol, Mandate, Passkey, StartRecovery, Withdraw
 from commonward.ledger.encoding import Digest
-from commonward.ledger.ids import Algorithm, BlockTime, ConsentId, CredentialId, Handle, LedgerId, Purpose
+from commonward.ledger.ids import Algorithm, BlockTime, ConsentId, CredentialId, Handle, LedgerId, MemberId, Purpose
 from commonward.ledger.possession import PasskeyPurpose, cosignature_digest, possession_digest
 from commonward.records.certificates import CertificateRefused, SignedStatement
 from commonward.records.openings import RulesTree, commit
@@ -153,14 +153,15 @@ class WitnessedForm(Message):
     first: bytes  # SignedStatement over the text
     second: bytes
 
-    def check(self, member: Member) -> None:
-        """Two different people of this member, certified now. Raises CertificateRefused."""
+    def check(self, member: Member, of: MemberId | None = None, at: int | None = None) -> None:
+        """Two different people of one member (this one), certified at a time (now). Raises CertificateRefused."""
         numbers = set()
         for each in (self.first, self.second):
             statement = SignedStatement.parse(each)
             if statement.statement != self.text.encode():
                 raise CertificateRefused("a witness signed another text")
-            numbers.add(member.reading.staff(statement, member.id, member.now()).number)
+            when = member.now() if at is None else at
+            numbers.add(member.reading.staff(statement, of or member.id, when).number)
         if len(numbers) != 2:
             raise CertificateRefused("a witnessed consent needs two different people")
 

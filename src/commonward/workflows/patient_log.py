@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from commonward.ledger.audit import Receipt, Release
 from commonward.ledger.encoding import Digest
 from commonward.ledger.ids import MemberId, Tag
+from commonward.records.certificates import SignedStatement, claimed_staff
 from commonward.records.envelope import EnvelopeError, unpad
 from commonward.records.openings import OpeningError
 from commonward.workflows import commitments
@@ -25,6 +26,7 @@ from commonward.workflows.messages import (
     PatientMark,
     PatientPaper,
     ReceiptFacts,
+    Request,
     paper_info,
 )
 from commonward.workflows.patient import Patient
@@ -92,11 +94,15 @@ def _open(patient: Patient, paper: PatientPaper) -> bytes:
 
 async def _line(patient: Patient, member: MemberId) -> list[PatientMark]:
     marks: list[PatientMark] = []
+    shown = 0
     while True:
-        answer = await patient.gate.marks(await _wanted(patient, member, marks[-1].facts.n if marks else 0))
+        answer = await patient.gate.marks(await _wanted(patient, member, shown))
         if not answer.papers:
             return marks
         marks += [PatientMark.parse(_open(patient, paper)) for paper in answer.papers]
+        if marks[-1].facts.n <= shown:
+            raise MessageError(f"it shows mark {marks[-1].facts.n} after mark {shown}, and so on without end")
+        shown = marks[-1].facts.n
 
 
 async def _papers(patient: Patient, log: PatientLog) -> None:
@@ -105,9 +111,13 @@ async def _papers(patient: Patient, log: PatientLog) -> None:
         after = 0
         try:
             while papers := (await patient.gate.papers(await _wanted(patient, member, after))).papers:
+                before = after
                 for paper in papers:
                     after = max(after, paper.number)
                     _take(patient, log, member, paper)
+                if after == before:
+                    log.troubles.append(Trouble(member, "its mailbox shows the same papers without end"))
+                    break
         except PeerAway:
             log.unreachable.append(member)
 
@@ -118,13 +128,30 @@ def _take(patient: Patient, log: PatientLog, member: MemberId, paper: PatientPap
         if paper.kind is PaperKind.LINK:
             link = LinkPaper.parse(inside)
             if link.custodian == member:
-                patient.linked(member, link.tag_key)
+                _linked(patient, log, member, link.tag_key)
         elif paper.kind is PaperKind.RECEIPT:
-            log.receipts.append(ReceiptFacts.parse(inside))
+            receipt = ReceiptFacts.parse(inside)
+            if receipt.requester == member:
+                log.receipts.append(receipt)
+            else:
+                log.troubles.append(Trouble(member, f"it tells of a receipt in the name of {receipt.requester}"))
         elif paper.kind is PaperKind.GLASS:
-            log.glasses.append(GlassNotice.parse(inside))
+            notice = GlassNotice.parse(inside)
+            if notice.requester == member:
+                log.glasses.append(notice)
+            else:
+                log.troubles.append(Trouble(member, f"it tells of a broken glass in the name of {notice.requester}"))
     except (EnvelopeError, MessageError) as cause:
         log.troubles.append(Trouble(member, f"a paper from its mailbox cannot be read: {cause}"))
+
+
+def _linked(patient: Patient, log: PatientLog, member: MemberId, tag_key: bytes) -> None:
+    """The first key stands: with another, marks under the first would no longer be looked for."""
+    known = {each.member: each.tag_key for each in patient.wallet.custodians}.get(member, tag_key)
+    if known == tag_key:
+        patient.linked(member, tag_key)
+    else:
+        log.troubles.append(Trouble(member, "it says now that its marks bear other tags than it said first"))
 
 
 def check_line(patient: Patient, custodian: MemberId, tag_key: bytes, marks: Sequence[PatientMark]) -> list[Trouble]:
@@ -140,6 +167,7 @@ def check_line(patient: Patient, custodian: MemberId, tag_key: bytes, marks: Seq
         if mark.facts.tag != mark_tag(tag_key, n):
             troubles.append(Trouble(custodian, f"mark {n} does not bear its tag"))
         troubles += _check_mark(patient, custodian, mark)
+        troubles += _check_words(patient, custodian, mark)
         before, expected = mark.facts.digest(), n + 1
     for n in range(expected, expected + PROBED):
         if patient.gate.mark(mark_tag(tag_key, n)) is not None:
@@ -164,6 +192,24 @@ def _check_mark(patient: Patient, custodian: MemberId, mark: PatientMark) -> lis
     return []
 
 
+def _check_words(patient: Patient, custodian: MemberId, mark: PatientMark) -> list[Trouble]:
+    """What the list says in words must be what the requester's person signed, to which the mark commits."""
+    n = mark.facts.n
+    try:
+        statement = SignedStatement.parse(mark.facts.request)
+        request = Request.parse(statement.statement)
+        staff = claimed_staff(statement.certificate)
+    except (MessageError, ValueError) as cause:
+        return [Trouble(custodian, f"the request of mark {n} cannot be read: {cause}")]
+    said = (mark.custodian, mark.requester, mark.purpose, mark.glass, mark.reason, mark.facts.consent)
+    signed = (request.custodian, request.requester, request.purpose, request.glass, request.reason, request.consent)
+    if mark.custodian != custodian or request.handle != patient.handle or said != signed:
+        return [Trouble(custodian, f"mark {n} is told otherwise than it was asked for")]
+    if (mark.requester, mark.role, mark.department, mark.number) != staff:
+        return [Trouble(custodian, f"mark {n} names another person than the one who asked")]
+    return []
+
+
 def _check_receipts(patient: Patient, log: PatientLog) -> list[Trouble]:
     """What a requester confirmed must be in some custodian's list."""
     shown: set[Tag] = {mark.facts.tag for mark in log.marks}
@@ -172,7 +218,12 @@ def _check_receipts(patient: Patient, log: PatientLog) -> list[Trouble]:
         entry = patient.gate.entry(receipt.index)
         payload = transaction_of(entry).payload if entry is not None and entry.code == 0 else None
         try:
-            stands = isinstance(payload, Receipt) and payload == commitments.receipt_of(receipt)
+            stands = (
+                isinstance(payload, Receipt)
+                and entry is not None
+                and entry.member == receipt.requester
+                and payload == commitments.receipt_of(receipt)
+            )
         except OpeningError:
             stands = False
         if not stands:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from commonward.ledger.encoding import Digest
 from commonward.ledger.ids import Handle, MemberId, Purpose, Tag
-from commonward.records.decide import compile_rules
+from commonward.records.decide import Decision, compile_rules
 from commonward.records.envelope import pad, seal_to, size_class
 from commonward.workflows import commitments
 from commonward.workflows.captured import Captured, capture, release_keys
@@ -124,12 +124,16 @@ class Releases:
         live, shown = await settled(member)  # 1. proven live
         judged = judge(member, asked, statement, request, live, shown)
         async with self._one_at_a_time(request.digest()):
-            row = member.ports.vault.mark_for(request.digest()) or self._prepare(judged)
+            row = member.ports.vault.mark_for(request.digest())
+            if row is None:
+                row = self._prepare(judged)
+            elif row.state in (State.RESERVED, State.COMMITTED):  # nothing left yet
+                self._check_still(judged, row)
             return await self._carry_on(row)
 
     # steps 2 to 4: synchronous from reading the last mark to reserving the next, so no other request comes between
 
-    def _prepare(self, judged: Judged) -> MarkRow:
+    def _decide(self, judged: Judged) -> tuple[Link, list[Held], dict[bytes, Decision]]:
         member, request = self._member, judged.request
         link = member.identity.linked(request.handle)
         glass = request.glass is not None
@@ -141,7 +145,18 @@ class Releases:
         givens = self._openings.givens(request.handle, None if glass else request.consent)
         decider = compile_rules(judged.ask, givens, member.jurisdiction)
         held = self._holdings.of(link.handle)
-        decisions = self._holdings.decide(held, decider)  # 2. decide
+        return link, held, self._holdings.decide(held, decider)
+
+    def _check_still(self, judged: Judged, row: MarkRow) -> None:
+        """What was reserved and never left may have been forbidden since."""
+        _, _, decisions = self._decide(judged)
+        now = frozenset(key for key, decision in decisions.items() if decision.permit)
+        if not now.issuperset(self.paper(row).records):
+            raise Refused(Why.NOTHING, "what was reserved may not go any more")
+
+    def _prepare(self, judged: Judged) -> MarkRow:
+        member = self._member
+        link, held, decisions = self._decide(judged)  # 2. decide
         permitted = [each for each in held if decisions[each.id].permit]
         sound = [each for each in permitted if self._holdings.is_sound(each)]  # 3. check against the anchor
         if not sound:

@@ -1,0 +1,229 @@
+"""Members that lie, steal or meddle: each attack has its test."""
+
+from dataclasses import replace
+
+import pytest
+
+from commonward.ledger.ids import Handle, Tag
+from commonward.records.certificates import sign_statement
+from commonward.records.envelope import pad, seal_to
+from commonward.records.rules import Rule
+from commonward.workflows.enrolment import LinkPaper, WitnessedForm, midnight_after
+from commonward.workflows.memory import Killed
+from commonward.workflows.messages import (
+    OPENING,
+    Opened,
+    OpeningAck,
+    OpeningDeposit,
+    PaperKind,
+    Papers,
+    PermitsOpening,
+    ReceiptFacts,
+    Why,
+    WithdrawOpening,
+    opening_info,
+)
+from commonward.workflows.requests import RequestRefused
+from tests.consortium import Consortium, Person, deny, observation, permit, psychiatric
+
+TEXT = "I agree that South reads my records at North."
+
+
+async def ada_of(c: Consortium, at: tuple[str, ...] = ("north",)) -> Person:
+    ada = await c.patient("ada", at=at)
+    await c.north.takes(observation("o1", "ada"), psychiatric("p1", "ada"))
+    await c.north.ticks()
+    return ada
+
+
+async def opens(c: Consortium, by: str, to: str, entry: bytes, opened: Opened) -> bool:
+    """`by` seals an opening to `to` itself; whether it was taken."""
+    key = {name: public for name, _, public in c.north.office.gate.members()}[c.houses[to].name]
+    info = opening_info(c.engine.genesis.ledger_id, c.houses[to].name, entry)  # type: ignore[arg-type]
+    deposit = OpeningDeposit(c.houses[to].name, entry, seal_to(key, info, pad(opened.to_bytes())))  # type: ignore[arg-type]
+    answer = await c.peers.ask(c.houses[by].name, c.houses[to].name, OPENING, deposit.to_bytes())
+    return bool(OpeningAck.parse(answer).signature)
+
+
+async def witnessed(c: Consortium, by: str, handle: Handle, rules: tuple[Rule, ...], form: WitnessedForm) -> bool:
+    """`by` says that the patient consented in person before it, and opens that to North; whether North takes it."""
+    end = midnight_after(c.engine.clock.now(), 30)
+    office = c.houses[by].office
+    committed, _, opening = await office.enrolment.witnessed_consent(handle, rules, end, form)
+    await c.engine.settle()
+    return await opens(c, by, "north", committed.digest, Opened(consent=opening))
+
+
+def signed_form(c: Consortium, member: str, *numbers: str) -> WitnessedForm:
+    people = [c.houses[member].staff("nurse", number) for number in numbers]
+    ledger = c.engine.genesis.ledger_id
+    return WitnessedForm(
+        TEXT, *(sign_statement(ledger, TEXT.encode(), each.certificate, each.sign).to_bytes() for each in people)
+    )
+
+
+# who steals or makes up a patient's word
+
+
+async def test_a_witnessed_consent_without_two_signatures_on_its_form_is_not_obeyed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A thief of South's operate key, or South itself in a hurry: the form inside must bear two people's signatures."""
+    async with Consortium() as c:
+        ada = await ada_of(c)
+        forged = replace(signed_form(c, "south", "n1", "n2"), second=signed_form(c, "south", "n1", "n1").second)
+        with monkeypatch.context() as bent:
+            bent.setattr(WitnessedForm, "check", lambda *_: None)  # South's own software does not care
+            office = c.south.office
+            committed, consent, opening = await office.enrolment.witnessed_consent(
+                ada.handle, (permit("south"),), midnight_after(c.engine.clock.now(), 30), forged
+            )
+        await c.engine.settle()
+        assert not await opens(c, "south", "north", committed.digest, Opened(consent=opening))
+        with pytest.raises(RequestRefused):
+            await c.south.fetches(ada, "north", consent=consent)
+        assert await witnessed(c, "south", ada.handle, (permit("south"),), signed_form(c, "south", "n1", "n2"))
+
+
+async def test_a_form_that_another_members_staff_signed_is_not_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Consortium() as c:
+        ada = await ada_of(c)
+        checked = WitnessedForm.check
+        monkeypatch.setattr(
+            WitnessedForm, "check", lambda form, member, *of: checked(form, member, *of) if of else None
+        )
+        assert not await witnessed(c, "south", ada.handle, (permit("south"),), signed_form(c, "clinic", "n1", "n2"))
+
+
+async def test_a_member_cannot_lift_what_a_patient_denied_by_saying_that_she_withdrew_it() -> None:
+    """South withdraws Ada's consent 'in person' and brings one of its own: her deny stands all the same."""
+    async with Consortium() as c:
+        ada = await ada_of(c)
+        told = await ada.grants(permit("clinic"), deny(2, classes=frozenset({"mental-health"})))
+        landed, salt = await c.south.office.enrolment.witnessed_withdrawal(told.consent, "she said so")
+        await c.engine.settle()
+        opening = WithdrawOpening(told.consent, "she said so", salt)
+        assert await opens(c, "south", "north", landed.digest, Opened(withdraw=opening))
+        everything = permit("south", classes=frozenset({"mental-health", "laboratory"}))
+        assert await witnessed(c, "south", ada.handle, (everything,), signed_form(c, "south", "n1", "n2"))
+        openings = c.north.office.openings
+        assert [rule.number for given in openings.givens(ada.handle, None) for rule in given.rules] == [2]
+        # Her own key lifts it.
+        other = await ada.grants(deny(3, classes=frozenset({"laboratory"})))
+        await ada.withdraws(other)
+        await c.engine.settle()
+        assert [rule.number for given in openings.givens(ada.handle, None) for rule in given.rules] == [2]
+
+
+async def test_an_empty_opening_does_not_take_the_place_of_the_true_one() -> None:
+    """Anyone can seal to a member: with fewer permits than it has, nobody makes it forget."""
+    async with Consortium() as c:
+        ada = await ada_of(c)
+        told = await ada.grants(permit("south"), permit("south", number=3, purposes=("ETREAT",)))
+        entry = ada.client.wallet.given[0].entry
+        before, _ = c.south.office.openings.permits(ada.handle, told.consent)
+        assert len(before) == 2
+        assert not await opens(c, "shield", "south", entry, Opened(permits=PermitsOpening(told.consent, ())))
+        assert await opens(c, "shield", "south", entry, Opened(permits=PermitsOpening(told.consent, before[:1])))
+        assert c.south.office.openings.permits(ada.handle, told.consent)[0] == before
+
+
+async def test_what_was_reserved_before_a_deny_does_not_leave_after_it() -> None:
+    """The custodian dies after it sealed a bundle; the patient denies; the same request comes again."""
+    async with Consortium() as c:
+        ada = await ada_of(c)
+        await ada.grants(permit("south"))
+        c.north.dies_at("release.reserved")
+        with pytest.raises(Killed):
+            await c.south.fetches(ada, "north")
+        c.north.wakes()
+        await ada.grants(deny(1, classes=frozenset({"laboratory"})))
+        await c.engine.settle()
+        assert await c.south.office.requests.resume() == []
+        assert not list(c.south.office.requests.copies.every())
+
+
+# who lies to the patient
+
+
+async def released(c: Consortium) -> Person:
+    ada = await ada_of(c)
+    await ada.grants(permit("south"))
+    await c.south.fetches(ada, "north")
+    return ada
+
+
+@pytest.mark.parametrize(
+    "lie", [{"requester": "clinic"}, {"purpose": "HRESCH"}, {"number": "n7"}, {"role": "clinician"}, {"reason": "none"}]
+)
+async def test_a_custodian_that_names_another_asker_than_the_one_who_signed_is_caught(lie: dict[str, str]) -> None:
+    async with Consortium() as c:
+        ada = await released(c)
+        honest = c.north.office.releases.line
+        c.north.office.releases.line = (  # type: ignore[method-assign]
+            lambda handle, after, limit=200: [replace(mark, **lie) for mark in honest(handle, after)]  # type: ignore[arg-type]
+        )
+        log = await ada.log()
+        assert [trouble.custodian for trouble in log.troubles] == ["north"]
+
+
+async def test_a_custodian_cannot_drop_what_it_showed_by_naming_other_tags() -> None:
+    async with Consortium() as c:
+        ada = await released(c)
+        mailbox = c.north.office.mailbox
+        paper = LinkPaper("north", ada.handle, b"k" * 32, c.engine.clock.now())
+        sealed = mailbox.seal(ada.handle, PaperKind.LINK, paper.to_bytes())
+        assert sealed is not None
+        (known,) = ada.client.wallet.custodians
+        mailbox.post(ada.handle, PaperKind.LINK, b"another", paper.to_bytes())
+        c.north.office.releases.line = lambda handle, after, limit=200: []  # type: ignore[method-assign]
+        log = await ada.log()
+        assert ada.client.wallet.custodians == (known,)
+        assert any("other tags" in trouble.what for trouble in log.troubles)
+        assert any("hidden" in trouble.what for trouble in log.troubles)
+
+
+async def test_a_member_cannot_blame_another_for_a_receipt_that_it_made_up() -> None:
+    async with Consortium() as c:
+        ada = await released(c)
+        zero = bytes(32)
+        facts = ReceiptFacts(c.south.name, Tag(zero), zero, zero, (zero, zero, zero), 1, c.engine.clock.now())  # type: ignore[arg-type]
+        c.shield.office.mailbox.post(ada.handle, PaperKind.RECEIPT, b"made up", facts.to_bytes())
+        log = await ada.log()
+        assert [trouble.custodian for trouble in log.troubles] == ["shield"]
+
+
+@pytest.mark.parametrize("what", ["papers", "marks"])
+async def test_a_member_that_answers_without_end_does_not_hold_up_the_patient(what: str) -> None:
+    async with Consortium() as c:
+        ada = await released(c)
+        if what == "papers":
+            honest = c.south.office.mailbox.list
+            c.south.office.mailbox.list = lambda wanted: honest(replace(wanted, after=0))  # type: ignore[method-assign]
+            c.south.office.mailbox.check = lambda wanted: None  # type: ignore[method-assign]
+        else:
+            line = c.north.office.releases.line
+            c.north.office.releases.line = lambda handle, after, limit=200: line(handle, 0)  # type: ignore[method-assign]
+        log = await ada.log()
+        assert any("without end" in trouble.what for trouble in log.troubles)
+
+
+async def test_a_mailbox_that_says_nothing_hides_a_receipt_and_shows_nothing_else() -> None:
+    """A stated limit: custodian and requester together keep a release from the patient."""
+    async with Consortium() as c:
+        ada = await released(c)
+        c.north.office.releases.line = lambda handle, after, limit=200: []  # type: ignore[method-assign]
+        c.north.office.mailbox.list = lambda wanted: Papers(())  # type: ignore[method-assign]
+        c.south.office.mailbox.list = lambda wanted: Papers(())  # type: ignore[method-assign]
+        ada.client.wallet = replace(ada.client.wallet, custodians=())
+        ada.client.linked(c.north.name, b"k" * 32)  # marks under tags of the custodian's own choosing
+        log = await ada.log()
+        assert log.whole and not log.marks, "nothing in the patient's reach tells of it"
+
+
+async def test_a_patient_who_never_consented_gives_an_attacker_nothing_to_name() -> None:
+    async with Consortium() as c:
+        ada = await ada_of(c)
+        with pytest.raises(RequestRefused) as refused:
+            await c.south.fetches(ada, "north")
+        assert refused.value.why is Why.NO_CONSENT
