@@ -147,7 +147,8 @@ class BreakingGlass:
     async def _fetch(self, tag: Tag) -> Copy:
         """Step 3."""
         paper = self._paper(tag)
-        return await self._requests.send(paper.notice.custodian, Asked(paper.statement, (), paper.salts[0]))
+        seen = None if paper.index < 0 else paper.index + 1
+        return await self._requests.send(paper.notice.custodian, Asked(paper.statement, (), paper.salts[0], seen))
 
     async def finish(self) -> None:
         """At start and at each tick: marks that were late follow; patients with a key by now are told."""

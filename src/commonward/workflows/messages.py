@@ -70,6 +70,7 @@ class Asked(Message):
     statement: bytes
     permits: tuple[bytes, ...] = ()
     glass_salt: bytes | None = None  # opens the BreakGlass's commitment to this request
+    seen: int | None = None  # size of the log that holds what is presented: the custodian's node may be a block behind
 
 
 class Why(IntEnum):

@@ -10,7 +10,7 @@ the same bytes. Ledger away: treatment within grace leaves with a mark that foll
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 
 from commonward.ledger.encoding import Digest
@@ -46,6 +46,9 @@ from commonward.workflows.wire import Message
 
 ZERO = Digest(bytes(32))
 _ANSWER_FLOOR = 256
+
+_CATCH_UP_MS = 2_000
+"""How long an answer waits for our node to reach the block that the asker saw."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +123,9 @@ class Releases:
     async def _answer(self, asker: MemberId, body: bytes) -> Answer:
         member = self._member
         asked, statement, request = parse(member, asker, body)
+        if asked.seen is not None:  # the asker's node saw it: ours is at most some blocks behind
+            with suppress(LedgerAway):
+                await member.ports.ledger.cosigned(asked.seen, _CATCH_UP_MS)
         self._openings.take_early()
         live, shown = await settled(member)  # 1. proven live
         judged = judge(member, asked, statement, request, live, shown)
