@@ -12,7 +12,20 @@ import structlog
 import typer
 
 from commonward.apps.api.client import NodeRefused
-from commonward.apps.cli import checking, consortium, demo, doctor, intake, ledger, member, processes
+from commonward.apps.cli import (
+    care,
+    checking,
+    consortium,
+    custody,
+    demo,
+    doctor,
+    evidence,
+    governance,
+    intake,
+    ledger,
+    member,
+    processes,
+)
 from commonward.apps.cli.output import AWAY, REFUSED, UNUSABLE, err
 from commonward.apps.cli.plain import plain
 from commonward.apps.errors import FORESEEN
@@ -33,6 +46,10 @@ member.add_to(app)
 checking.add_to(app)
 doctor.add_to(app)
 demo.add_to(app)
+care.add_to(app)
+custody.add_to(app)
+evidence.add_to(app)
+governance.add_to(app)
 
 
 @app.callback()
