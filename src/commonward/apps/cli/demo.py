@@ -6,12 +6,19 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
-from commonward.apps.cli.output import REFUSED, err, out
+from commonward.apps.cli.output import REFUSED, err
 
 
 def add_to(app: typer.Typer) -> None:
     app.command("demo")(demo)
+
+
+def _console() -> Console:
+    """As wide as the terminal; 110 columns where there is none, so that a log of it stays readable."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=110)
 
 
 def demo(
@@ -27,7 +34,7 @@ def demo(
     from commonward.apps.demo.story import run
 
     try:
-        run(directory, port, Voice(out))
+        run(directory, port, Voice(_console()))
     except StoryBroken as why:
         err.print(f"[red]the demo broke:[/red] {why}")
         raise typer.Exit(REFUSED) from why

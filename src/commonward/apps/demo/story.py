@@ -127,20 +127,20 @@ class _Story:
         asked = await self.wallet.request(self.words)
         self.handle = asked.handle.hex()
         for member, number, role, department in (
-            (NORTH, "N1", "registrar", "front-desk"),
-            (SOUTH, "S1", "registrar", "front-desk"),
-            (SOUTH, "S7", "clinician", "ophthalmology"),
-            (SOUTH, "S9", "clinician", "emergency"),
-            (INSURER, "I3", "claims-officer", "claims"),
+            (NORTH, "N00481", "registrar", "front-desk"),
+            (SOUTH, "S20017", "registrar", "front-desk"),
+            (SOUTH, "S20733", "clinician", "ophthalmology"),
+            (SOUTH, "S20951", "clinician", "emergency"),
+            (INSURER, "I31146", "claims-officer", "claims"),
         ):
             self.stage.employ(member, number, role, department)
         desk = self.stage.control(NORTH)
         words = "identity card seen at the desk"
         request = base64.b64encode(asked.to_bytes()).decode()
-        desk.post("/patients/enrol", {"request": request, "words": words, "staff": "N1"})
+        desk.post("/patients/enrol", {"request": request, "words": words, "staff": "N00481"})
         linked = desk.post(
             "/patients/link",
-            {"handle": self.handle, "system": "fhir", "patient": PATIENT, "words": words, "staff": "N1"},
+            {"handle": self.handle, "system": "fhir", "patient": PATIENT, "words": words, "staff": "N00481"},
         )
         self.patient = self._open_wallet()
         links = await self.patient.learn_links()
@@ -185,7 +185,7 @@ class _Story:
             f"{len(shown)} records, sealed to south: {', '.join(f'{n} {kind}' for kind, n in kinds.most_common())}"
         )
         self.voice.say("What the ophthalmologist sees (a few of them), each checked against its anchor:")
-        self.voice.table(["what", "value", "verified"], [_row(each) for each in _interesting(shown)])
+        self.voice.table(["what", "value", "verified unchanged"], [_row(each) for each in _interesting(shown)])
         self._must(all(each["verified"] == "anchored" for each in shown), "a record came without its anchor")
         at_north = self.stage.control(NORTH).get("/patients/records", handle=self.handle)
         withheld = {each["id"] for each in at_north} - {each["id"] for each in shown}
@@ -197,12 +197,12 @@ class _Story:
         )
 
     def _fetch(self, purpose: str = "TREAT") -> dict[str, Any]:
-        body = {"encounter": "V-1001", "handle": self.handle, "custodian": NORTH, "staff": "S1", "purpose": purpose}
+        body = {"encounter": "V-1001", "handle": self.handle, "custodian": NORTH, "staff": "S20017", "purpose": purpose}
         found = self.stage.control(SOUTH).post("/copies", body)
         assert isinstance(found, dict)
         return found
 
-    def _display(self, tag: str, staff: str = "S7", purpose: str = "TREAT") -> list[dict[str, Any]]:
+    def _display(self, tag: str, staff: str = "S20733", purpose: str = "TREAT") -> list[dict[str, Any]]:
         shown = self.stage.control(SOUTH).post(
             f"/copies/{tag}/display", {"encounter": "V-1001", "staff": staff, "purpose": purpose}
         )
@@ -212,7 +212,7 @@ class _Story:
     # 6
     def insurer_asks(self) -> None:
         self.voice.chapter("The insurer asks too")
-        body = {"encounter": "C-77", "handle": self.handle, "custodian": NORTH, "staff": "I3", "purpose": "HPAYMT"}
+        body = {"encounter": "C-77", "handle": self.handle, "custodian": NORTH, "staff": "I31146", "purpose": "HPAYMT"}
         why = self._refused(lambda: self.stage.control(INSURER).post("/copies", body), "the insurer was not refused")
         self.voice.refused(why)
 
@@ -303,12 +303,12 @@ class _Story:
     async def broken_glass(self) -> None:
         self.voice.chapter("An emergency: a doctor breaks the glass")
         body = {
-            "encounter": "E-9", "handle": self.handle, "custodian": NORTH, "staff": "S9",
+            "encounter": "E-9", "handle": self.handle, "custodian": NORTH, "staff": "S20951",
             "reason": "unconscious after a fall, medication unknown",
         }  # fmt: skip
         copy = self.stage.control(SOUTH).post("/glass", body)
         shown = self.stage.control(SOUTH).post(
-            f"/copies/{copy['tag']}/display", {"encounter": "E-9", "staff": "S9", "purpose": "ETREAT"}
+            f"/copies/{copy['tag']}/display", {"encounter": "E-9", "staff": "S20951", "purpose": "ETREAT"}
         )
         self.voice.good(f"{len(shown)} records at once; the reason, the mark and the deadline for review are on record")
         log = await self._log()
@@ -319,7 +319,7 @@ class _Story:
             f"to be reviewed by {self.words.time(notice.review_by)}"
         )
         south = self.stage.control(SOUTH)
-        south.post(f"/glass/{copy['glass']}/review", {"staff": "S7", "finding": "justified: life at risk"})
+        south.post(f"/glass/{copy['glass']}/review", {"staff": "S20733", "finding": "justified: life at risk"})
         self._must(not south.get("/glass"), "the reviewed glass is still open")
         self.voice.good("reviewed by another doctor, and closed")
 
@@ -328,7 +328,7 @@ class _Story:
         self.voice.chapter("A file that convinces a stranger")
         north = self.stage.control(NORTH)
         wanted = next(each for each in self._at_north() if each["type"] == "Observation")
-        made = north.post("/evidence/record", {"record": wanted["id"], "whole": True})
+        made = north.get(f"/evidence/records/{wanted['id']}")
         folder = self.stage.directory / "evidence"
         folder.mkdir(exist_ok=True)
         self.file, self.trust = folder / "record.tlog-proof", folder / "consortium.trust"
@@ -368,7 +368,15 @@ class _Story:
         blocks = b"".join(
             path.read_bytes() for path in (self.stage.data(NORTH) / "ledger" / "blocks").rglob("*") if path.is_file()
         )
-        for secret in (b"Conn", PATIENT.encode(), b"S7", b"ophthalmology", b"mental", b"unconscious", b"Observation"):
+        for secret in (
+            b"Conn",
+            PATIENT.encode(),
+            b"S20733",
+            b"ophthalmology",
+            b"mental",
+            b"unconscious",
+            b"Observation",
+        ):
             self._must(secret not in blocks, f"the ledger holds {secret!r}")
         self.voice.good(
             "who, what kind, when, and random-looking bytes: no name, record, rule or staff, and no number of records"
@@ -445,4 +453,4 @@ def _value(each: dict[str, Any]) -> str:
 
 def _row(each: dict[str, Any]) -> list[str]:
     since = Words().time(each["unchanged_since"]) if each["unchanged_since"] else "not yet"
-    return [_what(each)[:60], _value(each), f"unchanged since {since} UTC"]
+    return [_what(each)[:60], _value(each), f"since {since} UTC"]
