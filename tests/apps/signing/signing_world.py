@@ -78,6 +78,7 @@ class SigningWorld:
 
     async def __aenter__(self) -> Self:
         await self.consortium.__aenter__()
+        await self.consortium.all_tick()  # the first block: before it there is nothing to show
         self.genesis = sign_genesis(self.consortium.engine.genesis).to_bytes()
         loop = asyncio.get_running_loop()
         for name in MEMBERS:
