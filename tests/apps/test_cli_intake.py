@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from commonward.apps.intake import Form, Intake, NothingToTake, find, zone
+from commonward.apps.intake import CourteousVault, Form, Intake, NothingToTake, find, runs, zone
 from commonward.apps.samples import samples
 from commonward.apps.settings import BadSettings, load
 from commonward.workflows.member_log import Event
@@ -265,3 +265,18 @@ def test_time_zones_are_offsets_or_names() -> None:
     for bad in ("", "8", "+8", "Nowhere/Town", "+99:00", "../etc/passwd"):
         with pytest.raises(BadSettings, match="time_zone"):
             zone(bad)
+
+
+def test_beside_a_node_each_transaction_leaves_the_node_as_long_as_it_took(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    assert not runs(load(data))
+    with CourteousVault(data / "vault.sqlite") as vault:
+        monkeypatch.setattr("commonward.apps.intake.time.sleep", pauses.append)
+        with vault.transaction():
+            began = time.monotonic()
+            while time.monotonic() < began + 0.02:
+                pass
+        vault.put("drawer", b"k", b"v")
+    assert len(pauses) == 2 and 0.02 <= pauses[0] < 0.25

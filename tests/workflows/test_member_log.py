@@ -1,13 +1,15 @@
 """The member's own log: durable, chained, opened to an auditor by salts."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from commonward.adapters.store.vault import SqlVault
 from commonward.ledger.ids import BlockTime, Digest
 from commonward.workflows.member_log import START, Event, MemberLog, check_entries, log_root
 from commonward.workflows.memory import CountedEntropy, MemoryVault, SteppedClock
-from commonward.workflows.ports import StorageKeys
+from commonward.workflows.ports import LogRow, StorageKeys
 from commonward.workflows.sealing import Altered, Sealing
 
 SALT = b"s" * 32
@@ -57,3 +59,20 @@ def test_an_auditor_checks_entries_against_an_anchored_root(log: MemberLog) -> N
         check_entries(given[:1] + given[2:], START, number, head, SALT, root)
     with pytest.raises(Altered):
         check_entries(given, START, number, Digest(bytes(32)), SALT, root)
+
+
+def test_two_processes_that_write_at_once_share_one_chain(tmp_path: Path) -> None:
+    first, second = (SqlVault(tmp_path / "vault.sqlite") for _ in range(2))
+    sealing = Sealing(StorageKeys(b"w" * 32, b"i" * 32), CountedEntropy("log"))
+    ours, theirs = (MemberLog(vault, sealing, SteppedClock()) for vault in (first, second))
+    read, between = first.last_log, [True]
+
+    def last_log() -> LogRow | None:
+        found = read()
+        if between.pop() if between else False:
+            theirs.note(Event.FLAGGED, "between")
+        return found
+
+    first.last_log = last_log  # type: ignore[method-assign]
+    assert ours.note(Event.FLAGGED, "ours") == 2
+    assert [entry.detail for _, _, entry in theirs.entries()] == ["between", "ours"]

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import socket
+import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
@@ -45,6 +47,8 @@ SLABBED: Final = 4 << 20
 """Bytes from which a bundle is cut in the workers too."""
 
 WORKERS: Final = 2
+
+_LONGEST_PAUSE_S: Final = 0.25
 
 
 class Form(StrEnum):
@@ -156,6 +160,30 @@ class Taken:
     unreadable: list[tuple[str, str]] = field(default_factory=list)
 
 
+class CourteousVault(SqlVault):
+    """A vault that a running node writes too. Writers take turns by polling, at growing intervals: who writes without a
+    pause would shut the node out for seconds, and the node waits on the thread that also cosigns. So each transaction
+    is followed by a pause as long as it was.
+    """
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """As the vault's own, and then a pause."""
+        with super().transaction():
+            began = time.monotonic()
+            yield
+        time.sleep(min(time.monotonic() - began, _LONGEST_PAUSE_S))
+
+
+def runs(settings: Settings) -> bool:
+    """Whether this member's node is there."""
+    with suppress(OSError), socket.socket(socket.AF_UNIX) as line:
+        line.settimeout(1.0)
+        line.connect(str(settings.socket))
+        return True
+    return False
+
+
 Prepare = Callable[[Sequence[Piece]], Awaitable[list[Prepared | Dead]]]
 
 
@@ -168,7 +196,7 @@ class Intake:
         zone(settings.time_zone)
         self._storage = open_keys(settings).storage()
         self._tools = partial(make_tools, self._storage, settings.time_zone)
-        self.vault = SqlVault(settings.vault_file)
+        self.vault = (CourteousVault if runs(settings) else SqlVault)(settings.vault_file)
         clock, entropy = WallClock(), SystemEntropy()
         sealing = Sealing(self._storage, entropy)
         self.log = MemberLog(self.vault, sealing, clock)
@@ -202,7 +230,7 @@ class Intake:
             for slabbed, some in groupby(found.sources, lambda each: has_workers and _slabbed(each)):
                 pieces = _pieces(some, taken, slabbed=slabbed)
                 # A slab holds some hundred resources already.
-                before.add(await self.ingest.run(pieces, prepare, chunk=4 if slabbed else 256, progress=tell))
+                before.add(await self.ingest.run(pieces, prepare, chunk=1 if slabbed else 256, progress=tell))
             taken.report = before
         progress(taken)
 

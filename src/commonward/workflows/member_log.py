@@ -16,6 +16,8 @@ from commonward.workflows.ports import Clock, LogRow, LogVault
 from commonward.workflows.sealing import Altered, Sealing
 from commonward.workflows.wire import Message
 
+_TRIES: Final = 100
+
 START: Final = Digest(bytes(32))
 """What the first entry is chained to."""
 
@@ -71,14 +73,17 @@ class MemberLog:
     ) -> int:
         """Appends and returns the entry's number. Joins the caller's vault transaction, if there is one."""
         entry = LogEntry(event, who, staff, detail, handle, request).to_bytes()
-        last = self._vault.last_log()
-        number, before = (last.number + 1, Digest(last.hash)) if last else (1, START)
-        at = self._clock.now()
-        place = number.to_bytes(8, "big")
-        self._vault.append_log(
-            LogRow(number, at, chained(before, number, at, entry), self._sealing.seal("log", place, entry))
-        )
-        return number
+        for _ in range(_TRIES):
+            last = self._vault.last_log()
+            number, before = (last.number + 1, Digest(last.hash)) if last else (1, START)
+            at = self._clock.now()
+            sealed = self._sealing.seal("log", number.to_bytes(8, "big"), entry)
+            try:
+                self._vault.append_log(LogRow(number, at, chained(before, number, at, entry), sealed))
+            except KeyError:
+                continue  # another process of this member wrote the entry between; chain to that one
+            return number
+        raise RuntimeError(f"another process wrote to the member's log {_TRIES} times in the same moment")
 
     def head(self) -> tuple[int, Digest]:
         last = self._vault.last_log()
