@@ -15,6 +15,7 @@ import structlog
 
 from commonward.apps.api.server import ControlServer
 from commonward.apps.errors import FORESEEN
+from commonward.apps.folders import until_gone
 from commonward.apps.founding import GENESIS
 from commonward.apps.settings import Settings
 from commonward.apps.signing.history import ReplicaHistory
@@ -65,6 +66,7 @@ def _work(node: Node) -> list[Coroutine[Any, Any, None]]:
         _ticking(node),
         ControlServer(node).run(),
         _signing(node).run(),
+        until_gone(node.settings.data),
     ]
 
 

@@ -106,6 +106,14 @@ def _listens(address: Address) -> bool:
     return False
 
 
+def free_ports(count: int, first: int = 7400) -> int:
+    """The first of `count` ports in a row on loopback that nobody listens at. Raises NotUp."""
+    for start in range(first, first + 2000, 20):
+        if not any(_listens(Address(host="127.0.0.1", port=port)) for port in range(start, start + count)):
+            return start
+    raise NotUp(f"no {count} free ports in a row from {first} to {first + 2000}; give one with --port")
+
+
 def stop(directory: Path, wait_s: float = 10.0) -> list[str]:
     """Ask every process to end, and kill what does not. Returns the names of those that ran."""
     running = processes(directory)

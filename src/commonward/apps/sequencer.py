@@ -9,6 +9,7 @@ import structlog
 
 from commonward.adapters.solo.server import SequencerServer
 from commonward.apps.errors import CannotListen
+from commonward.apps.folders import until_gone
 from commonward.apps.settings import Settings
 from commonward.apps.wiring import open_sequencer
 
@@ -33,11 +34,14 @@ async def run(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, working.cancel)
+    gone = asyncio.create_task(until_gone(settings.data))
+    gone.add_done_callback(lambda _: working.cancel())
     try:
         await working
     except asyncio.CancelledError:
         _log.info("stopping")
     finally:
+        gone.cancel()
         await server.stop()
         sequencer.close()
         files.close()

@@ -25,7 +25,7 @@ def demo(
     directory: Annotated[
         Path, typer.Argument(help="Where the consortium of the demo lives; an earlier one is replaced.")
     ] = Path("demo-data"),
-    port: Annotated[int, typer.Option(help="The first of eleven ports on loopback.")] = 7400,
+    port: Annotated[int, typer.Option(help="The first of eleven ports on loopback; 0 looks for free ones.")] = 0,
     stop: Annotated[bool, typer.Option("--stop", help="Stop the nodes at the end.")] = False,
 ) -> None:
     """Carry a patient's records from one hospital to another, and check what happened. Takes under a minute."""
@@ -34,7 +34,7 @@ def demo(
     from commonward.apps.demo.story import run
 
     try:
-        run(directory, port, Voice(_console()))
+        run(directory, port or running.free_ports(11), Voice(_console()))
     except StoryBroken as why:
         err.print(f"[red]the demo broke:[/red] {why}")
         raise typer.Exit(REFUSED) from why
