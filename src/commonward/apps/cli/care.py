@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
+from rich.cells import cell_len
 
 from commonward.apps import settings as node_settings
 from commonward.apps.api.client import ControlClient, NodeRefused
@@ -20,10 +20,6 @@ Encounter = Annotated[str, typer.Option(help="The visit's number here; outside i
 Staff = Annotated[str, typer.Option(help="Who asks, by number: the day certificate in DATA/staff/NUMBER.pem signs.")]
 Custodian = Annotated[str, typer.Option("--from", help="The member that holds the records.")]
 Purpose = Annotated[str, typer.Option(help="HL7 purpose of use: TREAT, HPAYMT, HRESCH, PUBHLTH, ...")]
-
-
-_WIDE = 150
-"""Columns of a table of records: a value is not broken where the window is narrow."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -192,13 +188,18 @@ def _not_shown(copy: dict[str, Any], why: NodeRefused) -> None:
 
 def _table(copy: dict[str, Any], shown: list[dict[str, Any]]) -> None:
     who = plain(copy["custodian"])
-    table = Table("type", "what", "value", "date", f"unchanged at {who} since", "", box=None, header_style="bold")
+    rows = [("type", "what", "value", "date", f"unchanged at {who} since", "")]
     for each in sorted(map(resources.Line.of, shown), key=lambda line: (line.date, line.type), reverse=True):
-        since = when(each.since) if each.since is not None else "[yellow]not anchored yet[/yellow]"
-        note = f"[red]RECALLED: {resources.FAULTS.get(each.recalled, each.recalled)}[/red]" if each.recalled else ""
-        table.add_row(plain(each.type), plain(each.what), plain(each.value), plain(each.date), since, note)
+        since = when(each.since) if each.since is not None else "not anchored yet"
+        note = f"RECALLED: {resources.FAULTS.get(each.recalled, each.recalled)}" if each.recalled else ""
+        rows.append((plain(each.type), plain(each.what), plain(each.value), plain(each.date), since, note))
     out.print(f"[bold]From {who}[/bold], copy {copy['tag'][:16]}, received {when(copy['received'])}:")
-    out.print(table, width=max(out.width, _WIDE), soft_wrap=False)
+    # Not rich's table: that breaks a value in two where the window is narrow.
+    widths = [max(cell_len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    for number, row in enumerate(rows):
+        style = "bold" if number == 0 else "red" if row[-1] else ""
+        line = "  ".join(cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True))
+        out.print(line.rstrip(), style=style)
     recalled = sum(each["recalled"] is not None for each in shown)
     out.print(
         f"{_number(len(shown), 'record')} shown; this showing is in the log."

@@ -24,6 +24,7 @@ from commonward.apps.cli import (
     intake,
     ledger,
     member,
+    patient,
     processes,
 )
 from commonward.apps.cli.output import AWAY, REFUSED, UNUSABLE, err
@@ -46,6 +47,7 @@ member.add_to(app)
 checking.add_to(app)
 doctor.add_to(app)
 demo.add_to(app)
+patient.add_to(app)
 care.add_to(app)
 custody.add_to(app)
 evidence.add_to(app)
