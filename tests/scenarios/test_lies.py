@@ -4,10 +4,13 @@ from dataclasses import replace
 
 import pytest
 
+from commonward.ledger.audit import BreakGlass
 from commonward.ledger.ids import Handle, Tag
+from commonward.ledger.parameters import Parameter
 from commonward.records.certificates import sign_statement
 from commonward.records.envelope import pad, seal_to
 from commonward.records.rules import Rule
+from commonward.workflows.breakglass import GlassRefused
 from commonward.workflows.enrolment import LinkPaper, WitnessedForm, midnight_after
 from commonward.workflows.memory import Killed
 from commonward.workflows.messages import (
@@ -227,3 +230,41 @@ async def test_a_patient_who_never_consented_gives_an_attacker_nothing_to_name()
         with pytest.raises(RequestRefused) as refused:
             await c.south.fetches(ada, "north")
         assert refused.value.why is Why.NO_CONSENT
+
+
+# who wears the house down
+
+
+async def test_a_doctor_beyond_the_quota_does_not_stop_the_members_housekeeping() -> None:
+    """A refused glass stays written down; everything else at the tick goes on, and nothing is tried without end."""
+    async with Consortium(parameters={Parameter.BREAK_GLASS_A_DAY: 1}) as c:
+        ada = await released(c)
+        glass = c.south.office.glass
+        await glass.break_glass(c.south.staff(), c.south.visit(ada), c.north.name, "unconscious")
+        with pytest.raises(GlassRefused, match="Quota"):
+            await glass.break_glass(c.south.staff(), c.south.visit(ada, "visit 2"), c.north.name, "again")
+        broken = len(c.south.node.entries(0, 10_000, [BreakGlass.KIND]))
+        for _ in range(3):
+            assert await c.south.ticks() == []
+        assert len(c.south.node.entries(0, 10_000, [BreakGlass.KIND])) == broken
+        assert len(glass.open()) == 2
+
+
+async def test_a_glass_broken_beyond_the_quota_while_the_ledger_was_away_is_marked_the_next_day() -> None:
+    async with Consortium(parameters={Parameter.BREAK_GLASS_A_DAY: 1}) as c:
+        ada = await released(c)
+        await c.ledger_away(5 * 3_600_000)
+        glass = c.south.office.glass
+        tags = [
+            (await glass.break_glass(c.south.staff(), c.south.visit(ada, number), c.north.name, "unconscious"))[0]
+            for number in ("visit 2", "visit 3")
+        ]
+        await c.ledger_back()
+        for _ in range(2):
+            await c.all_tick()
+        assert [c.south.node.broken_glass(tag) is not None for tag in tags].count(True) == 1
+        await c.engine.pass_time(24 * 3_600_000)
+        await c.engine.pass_time(31_000)
+        for _ in range(2):
+            await c.all_tick()
+        assert all(c.south.node.broken_glass(tag) is not None for tag in tags)

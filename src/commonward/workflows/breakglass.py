@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from commonward.ledger.audit import BreakGlass, Review
 from commonward.ledger.ids import BlockTime, Handle, MemberId, Tag
+from commonward.ledger.rules import DAY
 from commonward.records.certificates import SignedStatement
 from commonward.records.openings import commit
 from commonward.workflows import commitments
@@ -55,6 +56,7 @@ class GlassPaper(Message):
     told: bool = False  # whether the patient's notice could be sealed
     finding: str | None = None
     reviewer: str | None = None
+    refused: int | None = None  # when the ledger last said no
 
 
 class BreakingGlass:
@@ -120,6 +122,9 @@ class BreakingGlass:
                 self.glasses.put(tag, paper, under=paper.handle)
             return paper
         except LedgerRefused as refused:
+            with self._member.ports.vault.transaction():
+                self.glasses.put(tag, replace(paper, refused=self._member.now()), under=paper.handle)
+                self._member.submitter.done(key)
             raise GlassRefused(str(refused)) from refused
         paper = replace(paper, index=landed.index)
         with self._member.ports.vault.transaction():
@@ -141,7 +146,7 @@ class BreakingGlass:
             commit(commitments.GLASS_REQUEST, by_request, request.digest()),
             commit(commitments.GLASS_REASON, by_reason, notice.reason),
             commit(commitments.GLASS_STAFF, by_staff, SignedStatement.parse(paper.statement).certificate),
-            None if paper.late is None else BlockTime(paper.late),
+            None if paper.late is None else BlockTime(min(paper.late, self._member.now())),  # our clock was ahead
         )
 
     async def _fetch(self, tag: Tag) -> Copy:
@@ -153,10 +158,23 @@ class BreakingGlass:
     async def finish(self) -> None:
         """At start and at each tick: marks that were late follow; patients with a key by now are told."""
         for tag, paper in list(self.glasses.every()):
-            if paper.index < 0:
-                paper = await self._mark(Tag(tag))
+            if paper.index < 0 and self._may_land(paper):
+                try:
+                    paper = await self._mark(Tag(tag))
+                except GlassRefused as refused:
+                    self._member.log.note(
+                        Event.FLAGGED, f"a broken glass is not marked: {refused}", handle=paper.handle
+                    )
+                    paper = self._paper(Tag(tag))
             if not paper.told and self._mailbox.post(paper.handle, PaperKind.GLASS, tag, paper.notice.to_bytes()):
                 self.glasses.put(tag, replace(paper, told=True), under=paper.handle)
+
+    def _may_land(self, paper: GlassPaper) -> bool:
+        """One that was refused got nothing and stays as it is; one that was used all the same is tried once a day,
+        for the quota is by day."""
+        if paper.refused is None:
+            return True
+        return paper.late is not None and self._member.now() // DAY > paper.refused // DAY
 
     async def review(self, staff: StaffSigner, tag: Tag, finding: str) -> GlassPaper:
         """Other staff look at it and close it. Raises GlassRefused, LedgerAway."""

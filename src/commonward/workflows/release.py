@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 
+from commonward.ledger.audit import LateOutOfBounds
 from commonward.ledger.encoding import Digest
 from commonward.ledger.ids import Handle, MemberId, Purpose, Tag
 from commonward.records.decide import Decision, compile_rules
@@ -250,8 +251,14 @@ class Releases:
     async def _mark(self, row: MarkRow) -> MarkRow:
         member, paper = self._member, self.paper(row)
         key = b"mark" + row.handle + row.n.to_bytes(8, "big")
-        payload = commitments.mark_of(paper.facts, paper.late)
-        committed = await member.submitter.land(key, payload, step="release.mark")
+        # Late at a time to come: our clock was ahead when it left. The mark says when it is right again.
+        late = None if paper.late is None else min(paper.late, member.now())
+        try:
+            committed = await member.submitter.land(key, commitments.mark_of(paper.facts, late), step="release.mark")
+        except LedgerRefused as refused:
+            if refused.code == LateOutOfBounds.code and late is not None and late > member.ports.ledger.tip_time():
+                member.submitter.done(key)  # signed anew at the next tick
+            raise
         state = State.COMMITTED if row.state is State.RESERVED else State.DELIVERED
         if paper.void:
             state = State.VOID
