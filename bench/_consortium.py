@@ -42,7 +42,7 @@ from commonward.workflows.replica import Replica
 SPAWN = get_context("spawn")
 
 
-def founded(directory: Path) -> Founded:
+def founded(directory: Path, *, tick_ms: int = 1000) -> Founded:
     """The five members of the demo, on free ports of loopback."""
     ports = _free_ports(1 + 2 * len(DEMO))
     members = [
@@ -55,7 +55,7 @@ def founded(directory: Path) -> Founded:
     ]  # fmt: skip
     return found(
         directory, members, name="Bench", operator=members[-1].id,
-        sequencer=Address(host="127.0.0.1", port=ports[0]), now=WallClock().now(), tables={}, tick_ms=1000,
+        sequencer=Address(host="127.0.0.1", port=ports[0]), now=WallClock().now(), tables={}, tick_ms=tick_ms,
     )  # fmt: skip
 
 
@@ -114,7 +114,7 @@ class Process:
 
 def sequencer_main(pipe: Connection, data: str) -> None:
     """The operator's sequencer, as `commonward` starts it."""
-    _quiet()
+    quiet()
 
     async def run() -> None:
         asyncio.get_running_loop().run_in_executor(None, _answer_cpu, pipe)
@@ -133,11 +133,11 @@ def _answer_cpu(pipe: Connection) -> None:
 
 def node_main(pipe: Connection, data: str) -> None:
     """A member's node: replays, cosigns, and submits what it is told to."""
-    _quiet()
+    quiet()
     asyncio.run(_node(pipe, load(Path(data))))
 
 
-def _quiet() -> None:
+def quiet() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
 
 
@@ -168,7 +168,7 @@ async def _node(pipe: Connection, settings: Settings) -> None:
             case ("burst", int(window)):
                 pipe.send(await _burst(replica, raws, window))
             case ("lone", int(count)):
-                pipe.send(await _lone(replica, raws[:count]))
+                pipe.send(await lone(replica, raws[:count]))
             case ("caught up", int(size)):
                 await replica.cosigned(size, 120_000)
                 pipe.send(time.time())
@@ -202,7 +202,7 @@ async def _burst(replica: Replica, raws: Sequence[bytes], window: int) -> tuple[
     return began, time.time(), took
 
 
-async def _lone(replica: Replica, raws: Sequence[bytes]) -> tuple[list[float], list[float]]:
+async def lone(replica: Replica, raws: Sequence[bytes]) -> tuple[list[float], list[float]]:
     """One at a time: seconds until in our node's block, and until proven by a quorum."""
     committed_after, proven_after = [], []
     for raw in raws:
@@ -220,7 +220,7 @@ async def _lone(replica: Replica, raws: Sequence[bytes]) -> tuple[list[float], l
 
 def submitter_main(pipe: Connection, data: str) -> None:
     """A member's program that submits and does not replay: what the sequencer alone can take."""
-    _quiet()
+    quiet()
     asyncio.run(_submitter(pipe, load(Path(data))))
 
 

@@ -8,10 +8,11 @@ cannot pass for an inner node, nor the other way round. An inner hash is digest(
 from collections.abc import Sequence
 from typing import Final
 
-from commonward.ledger.encoding import digest
+from commonward.ledger.encoding import Digester
 
 NODE_LABEL: Final = "commonward padded tree v1"
 HASH_BYTES: Final = 32
+_node: Final = Digester(NODE_LABEL)
 
 
 def build_levels(leaves: Sequence[bytes], pads: Sequence[bytes], flips: int) -> list[list[bytes]]:
@@ -35,7 +36,7 @@ def build_levels(leaves: Sequence[bytes], pads: Sequence[bytes], flips: int) -> 
         if len(level) % 2:
             level.append(pads[height])
         first, second = (level[1::2], level[::2]) if flips >> height & 1 else (level[::2], level[1::2])
-        level = [digest(NODE_LABEL, left, right) for left, right in zip(first, second, strict=True)]
+        level = [_node(left + right) for left, right in zip(first, second, strict=True)]
         levels.append(level)
     return levels
 
@@ -49,6 +50,6 @@ def root_from(leaf: bytes, index: int, path: Sequence[bytes]) -> bytes:
     """The root that a leaf, its index (bit k set: it is the right child at height k) and its siblings lead to."""
     at = leaf
     for sibling in path:
-        at = digest(NODE_LABEL, sibling, at) if index & 1 else digest(NODE_LABEL, at, sibling)
+        at = _node(sibling + at) if index & 1 else _node(at + sibling)
         index >>= 1
     return at

@@ -48,6 +48,7 @@ class Anchoring:
         self._kept = trees
         self._trees: OrderedDict[int, BatchTree] = OrderedDict()
         self._anchors: OrderedDict[tuple[int, bytes], Anchor] = OrderedDict()
+        self._last_met: BatchRow | None = None  # records of one history mostly lie in one batch
 
     async def tick(self) -> list[BatchRow]:
         """Finishes what was planned and not anchored, then anchors this tick, and extra batches for a backlog.
@@ -103,17 +104,27 @@ class Anchoring:
 
     def prove(self, number: int, fingerprint: bytes) -> Anchor | None:
         """Where a record stands on the ledger; None while its batch has not landed."""
-        batch = self._vault.batch_of(number)
-        if batch is None or batch.index < 0:
-            return None
         known = self._anchors.get((number, fingerprint))
         if known is None:
+            batch = self._landed(number)
+            if batch is None:
+                return None
             proof = self._prove(batch, Fingerprint(fingerprint))
             known = self._anchors[number, fingerprint] = Anchor(batch.index, proof.index, b"".join(proof.path))
             if len(self._anchors) > _ANCHORS_KEPT:
                 self._anchors.popitem(last=False)
         self._anchors.move_to_end((number, fingerprint))
         return known
+
+    def _landed(self, number: int) -> BatchRow | None:
+        """The batch of a record, if it stands on the ledger; such a batch never changes again."""
+        batch = self._last_met
+        if batch is None or not batch.first <= number <= batch.last:
+            batch = self._vault.batch_of(number)
+            if batch is None or batch.index < 0:
+                return None
+            self._last_met = batch
+        return batch
 
     def _prove(self, batch: BatchRow, print_: Fingerprint) -> BatchProof:
         """From the tree in memory, else from the one kept, else built again. Raises KeyError when it is not there."""

@@ -5,7 +5,8 @@ answers with the same bundle under the same mark. What is received stays sealed.
 signed request, needs a consent that is live now (or grace), decides again, and stands in the member's log first.
 """
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
@@ -124,6 +125,16 @@ class Relied(Message):
     at: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Resting:
+    """What ends a copy that needs nothing more."""
+
+    consent: ConsentId
+    glass: Tag | None
+    received: int
+    expires: int
+
+
 class Requests:
     """The requester's side for one member."""
 
@@ -135,6 +146,8 @@ class Requests:
         self._encounters = Drawer(vault, member.sealing, "encounters", Encounter)
         self._asking = Drawer(vault, member.sealing, "asking", Asking)
         self._flying: set[bytes] = set()
+        self._restless: dict[bytes, None] | None = None  # copies to be looked at; not yet known at start
+        self._resting: dict[bytes, _Resting] = {}  # the longest unseen first
         self.copies = Drawer(vault, member.sealing, "copies", Copy)
         self._altered: set[bytes] = set()  # copies of which the log says so already
         self.relied = Drawer(vault, member.sealing, "relied", Relied)
@@ -282,6 +295,8 @@ class Requests:
                     Event.RECEIVED, f"{len(checked)} records from {copy.custodian}", who=staff.number,
                     handle=copy.handle, request=request.digest(),
                 )  # fmt: skip
+            if self._restless is not None:
+                self._restless[tag] = None
         else:
             self._asking.remove(key)
         member.ports.steps.reach("request.kept")
@@ -403,15 +418,34 @@ class Requests:
     # at each tick
 
     async def tend(self) -> None:
-        """Lets go of copies that may not be used any more, fetches late marks and proofs, and sends late receipts."""
-        for copy in self.sound_copies():
+        """Lets go of copies that may not be used any more, fetches late marks and proofs, and sends late receipts.
+
+        A copy that needs nothing more rests: it is remembered by what ends it, and opened again in its turn, one at
+        each tick, so that a tick costs the same however many copies are held.
+        """
+        for tag, rest in list(self._resting.items()):
+            if self._let_go(rest):
+                self.copies.remove(tag)
+                del self._resting[tag]
+        if self._restless is None:
+            self._restless = dict.fromkeys(self.copies.places())
+        for copy, bundle in self._sound([*self._restless, *list(self._resting)[:1]]):
+            self._restless.pop(copy.tag, None)
+            self._resting.pop(copy.tag, None)
             if self._let_go(copy):
                 self.copies.remove(copy.tag)
-                continue
-            if copy.index < 0 or not self._complete(copy):
-                copy = await self._later(copy)
-            if copy.index >= 0 and not copy.receipt:
-                await self._confirm(copy)
+            elif copy.index >= 0 and copy.receipt and _complete(copy, bundle):
+                self._resting[copy.tag] = _Resting(copy.consent, copy.glass, copy.received, copy.expires)
+            else:
+                self._restless[copy.tag] = None
+                await self._finish(copy, bundle)
+            await asyncio.sleep(0)  # each is milliseconds of work: others have their turn between
+
+    async def _finish(self, copy: Copy, bundle: Bundle) -> None:
+        if copy.index < 0 or not _complete(copy, bundle):
+            copy = await self._later(copy)
+        if copy.index >= 0 and not copy.receipt:
+            await self._confirm(copy)
 
     async def _confirm(self, copy: Copy) -> None:
         """A receipt that could not be given at once; a mark that came late is held against what was received first."""
@@ -428,28 +462,33 @@ class Requests:
 
     def sound_copies(self) -> Iterator[Copy]:
         """Every copy that still opens. One that was altered stays, noted once: a display says so."""
-        for tag in self.copies.places():
+        return (copy for copy, _ in self._sound(self.copies.places()))
+
+    def _sound(self, tags: Sequence[bytes]) -> Iterator[tuple[Copy, Bundle]]:
+        for tag in tags:
             try:
                 copy = self.copies.get(tag)
                 if copy is None:
+                    if self._restless is not None:
+                        self._restless.pop(tag, None)
+                    self._resting.pop(tag, None)
                     continue
-                opened(self._member, copy)
+                bundle = opened(self._member, copy)
             except (Altered, WrongDelivery) as why:
+                if self._resting.pop(tag, None) is not None and self._restless is not None:
+                    self._restless[tag] = None
                 if tag not in self._altered:
                     self._altered.add(tag)
                     self._member.log.note(Event.FLAGGED, f"the received copy {tag.hex()} was altered: {why}")
                 continue
-            yield copy
+            yield copy, bundle
 
-    def _let_go(self, copy: Copy) -> bool:
+    def _let_go(self, copy: "Copy | _Resting") -> bool:
         if self._member.now() >= copy.expires:
             return True
         if copy.glass is not None:
             return self._member.now() - copy.received > GLASS_USE_MS
         return self._member.reading.consent(copy.consent) is None  # withdrawn: no use, so no copy
-
-    def _complete(self, copy: Copy) -> bool:
-        return all(sent.anchor is not None or sent.id in copy.later for sent in opened(self._member, copy).records)
 
     async def _later(self, copy: Copy) -> Copy:
         try:
@@ -482,3 +521,7 @@ class Requests:
 
 def _request_of(asked: Asked) -> Request:
     return Request.parse(SignedStatement.parse(asked.statement).statement)
+
+
+def _complete(copy: Copy, bundle: Bundle) -> bool:
+    return all(sent.anchor is not None or sent.id in copy.later for sent in bundle.records)

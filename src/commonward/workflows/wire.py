@@ -51,10 +51,9 @@ class Message:
                     raise MessageError(f"{cls.__name__}.{name}: {cause}") from None
             elif needed:
                 raise MessageError(f"{cls.__name__}: field {name} ({number}) is missing")
-        known = {number for number, *_ in plan}
-        strange = sorted(set(value) - known)
-        if strange:
-            raise MessageError(f"{cls.__name__}: field {strange[0]} is unknown")
+        if len(given) != len(value):
+            strange = min(set(value) - {number for number, *_ in plan})
+            raise MessageError(f"{cls.__name__}: field {strange} is unknown")
         try:
             return cls(**given)
         except MessageError:
