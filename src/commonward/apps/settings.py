@@ -46,7 +46,7 @@ class Settings:
     peers: Mapping[str, Address]  # every other member's `listen`
     passphrase_file: Path  # opens the keys at rest; a file, never an argument
     grace_ms: int = 4 * 3600 * 1000  # care goes on under a consent proven live this long ago
-    answer_grid_ms: int = 20  # answers leave on this grid, so that their time tells nothing
+    answer_grid_ms: int = 5  # answers leave on this grid, refusals on a coarser one: their time tells nothing
     copies_expire_days: int = 30  # received copies nobody relied on are destroyed after this
     time_zone: str = "+08:00"  # of HL7 v2 time stamps that carry none
     log_level: str = "info"
