@@ -15,7 +15,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from commonward.adapters.keys import KeyFileExposed, KeyFileMissing, KeyFileUnreadable
-from commonward.apps.api import care, custody, evidence, governance, status
+from commonward.apps.api import care, custody, evidence, governance, speaking, status
 from commonward.apps.api.words import BadWord
 from commonward.apps.settings import BadSettings
 from commonward.apps.wiring import Node
@@ -59,7 +59,7 @@ def control_app(node: Node) -> FastAPI:
     """All routes over one node."""
     app = FastAPI(title="Commonward control API", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
     app.state.node = node
-    for group in (status, care, custody, evidence, governance):
+    for group in (status, care, custody, evidence, governance, speaking):
         app.include_router(group.router)
     for kind, code in _STATUS.items():
         app.add_exception_handler(kind, _handler(code))
