@@ -14,6 +14,7 @@ from commonward.adapters import fhir
 from commonward.adapters.keys import StaffKey
 from commonward.apps import node as node_process
 from commonward.apps import wiring
+from commonward.apps.memory import keep_loaded
 from commonward.apps.preparing import make_tools
 from commonward.apps.samples import samples
 from commonward.apps.settings import Settings, load
@@ -108,6 +109,7 @@ def member_main(pipe: Connection, data: str) -> None:
 async def _member(pipe: Connection, settings: Settings) -> None:
     hospital = Hospital(Node(settings))
     await hospital.node.listen()
+    keep_loaded()
     tasks = [asyncio.create_task(each) for each in node_process._work(hospital.node)]
     loop = asyncio.get_running_loop()
     with suppress(EOFError, OSError):

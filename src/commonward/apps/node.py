@@ -17,6 +17,7 @@ from commonward.apps.api.server import ControlServer
 from commonward.apps.errors import FORESEEN
 from commonward.apps.folders import until_gone
 from commonward.apps.founding import GENESIS
+from commonward.apps.memory import keep_loaded
 from commonward.apps.settings import Settings
 from commonward.apps.signing.history import ReplicaHistory
 from commonward.apps.signing.server import signing_app
@@ -45,6 +46,7 @@ async def serve(node: Node) -> None:
         loop.add_signal_handler(number, stopping.set)
     try:
         await node.listen()
+        keep_loaded()
         _log.info("serving", member=settings.member, height=node.replica.height, at=str(settings.listen))
         working = [asyncio.create_task(each) for each in _work(node)]
         ended = asyncio.create_task(stopping.wait())

@@ -10,6 +10,7 @@ import structlog
 from commonward.adapters.solo.server import SequencerServer
 from commonward.apps.errors import CannotListen
 from commonward.apps.folders import until_gone
+from commonward.apps.memory import keep_loaded
 from commonward.apps.settings import Settings
 from commonward.apps.wiring import open_sequencer
 
@@ -29,6 +30,7 @@ async def run(settings: Settings) -> None:
         sequencer.close()
         files.close()
         raise CannotListen("sequencer", str(settings.sequencer), cause) from cause
+    keep_loaded()
     _log.info("sequencing", ledger=sequencer.ledger_id.hex()[:16], height=sequencer.height, at=str(settings.sequencer))
     working = asyncio.create_task(sequencer.run())
     loop = asyncio.get_running_loop()

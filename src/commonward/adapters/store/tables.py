@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Column, Index, Integer, LargeBinary, MetaData, SmallInteger, String, Table, UniqueConstraint
 from sqlalchemy.engine import Dialect
 
-__all__ = ["SCHEMA", "batches", "contents", "log", "marks", "metadata", "papers", "records"]
+__all__ = ["SCHEMA", "batches", "contents", "deliveries", "log", "marks", "metadata", "papers", "records"]
 
 SCHEMA = 1
 
@@ -81,9 +81,16 @@ marks = Table(
     _octets("request"),
     Column("state", SmallInteger, nullable=False),
     _octets("sealed"),
-    _octets("delivery"),
     UniqueConstraint("request"),
     Index("marks_state", "state"),
+)
+
+# Apart from the mark, whose state changes three times on its way while these, hundreds of kilobytes, stay.
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("tag", Octets, primary_key=True),
+    _octets("delivery"),
 )
 
 papers = Table(

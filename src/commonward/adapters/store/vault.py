@@ -26,7 +26,7 @@ from commonward.workflows.ports import BatchRow, LogRow, MarkRow, MarkState, Rec
 
 from .engine import LONE_READS, open_engine, translate
 from .errors import StoreClosed, StoreCorrupt
-from .tables import SCHEMA, batches, contents, log, marks, metadata, papers, records
+from .tables import SCHEMA, batches, contents, deliveries, log, marks, metadata, papers, records
 
 __all__ = ["SqlVault"]
 
@@ -319,6 +319,7 @@ class SqlVault:
         with self._writing():
             try:
                 self._insert_many(marks, [_mark_values(row)])
+                self._insert_many(deliveries, [(row.tag, row.delivery)])
             except IntegrityError as cause:
                 raise KeyError(f"number {row.n}, its tag or its request is taken for this handle") from cause
 
@@ -327,26 +328,29 @@ class SqlVault:
             done = connection.execute(
                 update(marks)
                 .where(marks.c.handle == row.handle, marks.c.n == row.n)
-                .values(state=int(row.state), sealed=row.sealed, delivery=row.delivery)
+                .values(state=int(row.state), sealed=row.sealed)
             )
             if done.rowcount != 1:
                 raise KeyError(f"no mark {row.n} for this handle")
+            # Comparing reads it; writing it again would cost the log as much as the release itself.
+            here, old = deliveries.c.tag == row.tag, deliveries.c.delivery
+            connection.execute(update(deliveries).where(here, old != row.delivery).values(delivery=row.delivery))
 
     def last_mark(self, handle: Handle) -> MarkRow | None:
-        return _mark(self._one(select(marks).where(marks.c.handle == handle).order_by(marks.c.n.desc()).limit(1)))
+        return _mark(self._one(MARKS.where(marks.c.handle == handle).order_by(marks.c.n.desc()).limit(1)))
 
     def mark_for(self, request: Digest) -> MarkRow | None:
-        return _mark(self._one(select(marks).where(marks.c.request == request)))
+        return _mark(self._one(MARKS.where(marks.c.request == request)))
 
     def mark_by_tag(self, tag: Tag) -> MarkRow | None:
-        return _mark(self._one(select(marks).where(marks.c.tag == tag)))
+        return _mark(self._one(MARKS.where(marks.c.tag == tag)))
 
     def marks(self, handle: Handle, first: int = 0, limit: int = 1000) -> Sequence[MarkRow]:
-        query = select(marks).where(marks.c.handle == handle, marks.c.n >= first).order_by(marks.c.n).limit(limit)
+        query = MARKS.where(marks.c.handle == handle, marks.c.n >= first).order_by(marks.c.n).limit(limit)
         return [_as_mark(row) for row in self._all(query)]
 
     def marks_in(self, state: MarkState, limit: int = 1000) -> Sequence[MarkRow]:
-        query = select(marks).where(marks.c.state == int(state)).order_by(marks.c.handle, marks.c.n).limit(limit)
+        query = MARKS.where(marks.c.state == int(state)).order_by(marks.c.handle, marks.c.n).limit(limit)
         return [_as_mark(row) for row in self._all(query)]
 
     # --- drawers
@@ -408,13 +412,15 @@ IDS = select(records.c.id)
 HEADS = select(records.c.match, records.c.id, records.c.version, records.c.number)
 WHOLE = select(records, contents.c.sealed, contents.c.wrapped).join(contents, contents.c.number == records.c.number)
 
+MARKS = select(marks, deliveries.c.delivery).join(deliveries, deliveries.c.tag == marks.c.tag)
+
 
 def _record(row: "Row[*tuple[Any, ...]]") -> tuple[int, RecordRow]:
     return row[0], RecordRow(*row[1:])
 
 
 def _mark_values(row: MarkRow) -> tuple[object, ...]:
-    return row.handle, row.n, row.tag, row.request, int(row.state), row.sealed, row.delivery
+    return row.handle, row.n, row.tag, row.request, int(row.state), row.sealed
 
 
 def _as_mark(row: "Row[*tuple[Any, ...]]") -> MarkRow:

@@ -1,0 +1,20 @@
+"""How a long-running process collects its garbage."""
+
+from __future__ import annotations
+
+import gc
+from typing import Final
+
+_YOUNG: Final = 20_000
+"""Objects made before the young ones are looked through; a hundred records make about as many."""
+
+
+def keep_loaded() -> None:
+    """Pass over, in every collection from now on, what was loaded at start: it lives as long as the process.
+
+    A full collection would otherwise walk some 300,000 objects of modules and schemas, for tens of milliseconds in the
+    middle of an answer. Call it once, when everything is open and before the first request.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_YOUNG, 10, 20)
