@@ -5,14 +5,16 @@ from dataclasses import replace
 import pytest
 
 from commonward.ledger.audit import BreakGlass
+from commonward.ledger.consent import EndMandate
 from commonward.ledger.ids import Handle, Tag
 from commonward.ledger.parameters import Parameter
+from commonward.ledger.possession import PasskeyPurpose
 from commonward.records.certificates import sign_statement
 from commonward.records.envelope import pad, seal_to
 from commonward.records.rules import Rule
 from commonward.workflows.breakglass import GlassRefused
-from commonward.workflows.enrolment import LinkPaper, WitnessedForm, midnight_after
-from commonward.workflows.memory import Killed
+from commonward.workflows.enrolment import LinkPaper, WitnessedForm, midnight_after, new_passkey
+from commonward.workflows.memory import CountedEntropy, Killed
 from commonward.workflows.messages import (
     OPENING,
     Opened,
@@ -26,8 +28,10 @@ from commonward.workflows.messages import (
     WithdrawOpening,
     opening_info,
 )
+from commonward.workflows.patient import Patient
 from commonward.workflows.requests import RequestRefused
-from tests.consortium import Consortium, Person, deny, observation, permit, psychiatric
+from tests.consortium import Consortium, Person, SoftSigner, deny, observation, permit, psychiatric
+from tests.ledgerkit import SoftPasskey, commitment
 
 TEXT = "I agree that South reads my records at North."
 
@@ -116,6 +120,32 @@ async def test_a_member_cannot_lift_what_a_patient_denied_by_saying_that_she_wit
         await ada.withdraws(other)
         await c.engine.settle()
         assert [rule.number for given in openings.givens(ada.handle, None) for rule in given.rules] == [2]
+
+
+async def test_a_representative_cannot_lift_what_the_patient_denied_by_withdrawing_it() -> None:
+    """It may end permits; the deny stands, also after its mandate is gone from the state."""
+    async with Consortium() as c:
+        ada = await ada_of(c)
+        told = await ada.grants(permit("clinic"), deny(2, classes=frozenset({"laboratory"})))
+        signer = SoftSigner(SoftPasskey("proxy"))
+        passkey = await new_passkey(signer, c.engine.genesis.ledger_id, ada.handle, PasskeyPurpose.REPRESENTATIVE)
+        end = midnight_after(c.engine.clock.now(), 1)
+        await c.south.office.enrolment.mandate(
+            ada.handle, passkey, signer.sealing_public, end, "all", "so she said", "n9"
+        )
+        await c.engine.settle()
+        proxy = Patient(signer, c.clinic.office.gate, CountedEntropy("p"), ada.client.wallet, representative=True)
+        await proxy.withdraw(told.consent, "she changed her mind")
+        await proxy.grant((permit("south"),))
+        await c.engine.settle()
+        with pytest.raises(RequestRefused) as refused:
+            await c.south.fetches(ada, "north")
+        assert refused.value.why is Why.NOTHING
+        ended = EndMandate(ada.handle, passkey.author, commitment("over"))
+        assert (await c.south.node.submit(c.engine.sign(ended, by="south"))).code == 0
+        await c.engine.settle()
+        givens = c.north.office.openings.givens(ada.handle, None)
+        assert [rule.number for given in givens for rule in given.rules] == [2]
 
 
 async def test_an_empty_opening_does_not_take_the_place_of_the_true_one() -> None:

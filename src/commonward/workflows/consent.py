@@ -13,6 +13,7 @@ from typing import Final
 from commonward.ledger.consent import Assurance, Consent, Withdraw
 from commonward.ledger.encoding import decode
 from commonward.ledger.ids import ConsentId, Digest, Handle, Purpose
+from commonward.ledger.rules import Role
 from commonward.records.certificates import CertificateRefused
 from commonward.records.decide import Given
 from commonward.records.envelope import EnvelopeError, unpad
@@ -33,6 +34,7 @@ from commonward.workflows.messages import (
     opening_info,
 )
 from commonward.workflows.ports import Entry, PeerAway
+from commonward.workflows.reading import transaction_of
 from commonward.workflows.sealing import Drawer
 from commonward.workflows.wire import Message, MessageError
 
@@ -46,6 +48,7 @@ class Kept(Message):
 
     entry: Digest
     opened: Opened
+    own: bool = False  # of a withdrawal: signed by the handle's own key, as the state said when this came
 
 
 class Openings:
@@ -129,10 +132,16 @@ class Openings:
         key = member.sealing.name("opening", deposit.entry, 1 if opened.permits else 0)
         if opened.permits is not None:
             opened = Opened(permits=self._joined(opened.permits, deposit.entry))
-        self._kept.put(key, Kept(entry.digest, opened))
+        self._kept.put(key, Kept(entry.digest, opened, self._is_own(entry)))
         algorithm, _, key_id = member.ports.keys.public(Purpose.OPERATE)
         signature = member.ports.keys.sign(Purpose.OPERATE, ack_message(ledger, deposit.entry))
         return OpeningAck(member.id, deposit.entry, key_id, signature, int(algorithm))
+
+    def _is_own(self, entry: Entry) -> bool:
+        if entry.member is not None:
+            return False
+        found = self._member.reading.handles().credential(transaction_of(entry).author)
+        return found is not None and found.role == Role.OWN
 
     def _joined(self, permits: PermitsOpening, entry: Digest) -> PermitsOpening:
         """With what was opened before: anyone can seal to us, and fewer permits must not take the place of more."""
@@ -170,7 +179,7 @@ class Openings:
     def unopened(self, handle: Handle) -> list[Entry]:
         """Transactions of the patient that stand on the ledger and have not been opened here: releases wait."""
         history = self._member.reading.history(handle)
-        withdrawn = _withdrawn(history)
+        withdrawn = self._withdrawn(history)
         missing = []
         for entry, payload in history:
             if isinstance(payload, Consent) and withdrawn.get(payload.id):
@@ -188,13 +197,29 @@ class Openings:
         full, permits = self._get(entry, full=True), self._get(entry, full=False)
         return (full.consent if full else None), (permits.permits if permits else None)
 
+    def _withdrawn(self, history: list[tuple[Entry, Consent | Withdraw]]) -> dict[ConsentId, bool]:
+        """Consent -> whether its denies fell with its permits.
+
+        Any live key of the handle, and any member that says the patient stood before it, ends all permits. But what
+        was forbidden is allowed again only by who forbade it or by the handle's own key: of two representatives deny
+        wins, and no member reads what was denied to it by saying that the patient changed her mind.
+        """
+        given = {payload.id: entry for entry, payload in history if isinstance(payload, Consent)}
+        found: dict[ConsentId, bool] = {}
+        for entry, payload in history:
+            if isinstance(payload, Withdraw):
+                kept = self._kept.get(self._member.sealing.name("opening", entry.digest, 0))
+                lifts = (kept is not None and kept.own) or _same_author(entry, given.get(payload.id))
+                found[payload.id] = lifts or found.get(payload.id, False)
+        return found
+
     def givens(self, handle: Handle, named: ConsentId | None) -> list[Given]:
         """As custodian: every rule that stands for this handle. Permits of the named consent alone count.
 
         Denies of all consents stand until withdrawn by name, also beyond the end of their consent.
         """
         history = self._member.reading.history(handle)
-        withdrawn = _withdrawn(history)
+        withdrawn = self._withdrawn(history)
         found: list[Given] = []
         for entry, payload in history:
             if not isinstance(payload, Consent) or withdrawn.get(payload.id):
@@ -242,19 +267,10 @@ class Openings:
         )
 
 
-def _withdrawn(history: list[tuple[Entry, Consent | Withdraw]]) -> dict[ConsentId, bool]:
-    """Consent -> whether its denies fell with its permits.
-
-    Any member may say that a patient withdrew before it, and that ends every permit. But what a patient forbade by
-    passkey, or before one member, no other member lifts: else one of them could read what was denied to it.
-    """
-    given = {payload.id: entry.member for entry, payload in history if isinstance(payload, Consent)}
-    found: dict[ConsentId, bool] = {}
-    for entry, payload in history:
-        if isinstance(payload, Withdraw):
-            lifts = entry.member is None or entry.member == given.get(payload.id)
-            found[payload.id] = lifts or found.get(payload.id, False)
-    return found
+def _same_author(entry: Entry, other: Entry | None) -> bool:
+    if other is None or entry.member != other.member:
+        return False
+    return entry.member is not None or transaction_of(entry).author == transaction_of(other).author
 
 
 def check_consent(opening: ConsentOpening, payload: Consent) -> tuple[Rule, ...]:
