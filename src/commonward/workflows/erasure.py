@@ -73,7 +73,15 @@ class Erasures:
         self._holds.put(self._member.sealing.name("hold", paper.name), paper)
 
     def lift(self, name: str) -> None:
-        self._holds.remove(self._member.sealing.name("hold", name))
+        """Raises KeyError when no hold has this name: a slip must not look like a lifted hold."""
+        key = self._member.sealing.name("hold", name)
+        if self._holds.get(key) is None:
+            raise KeyError(f"no hold is called {name!r}")
+        self._holds.remove(key)
+
+    def holds(self) -> list[HoldPaper]:
+        """Those that stand, by name; also such as have ended by themselves."""
+        return sorted((paper for _, paper in self._holds.every()), key=lambda paper: paper.name)
 
     def judge(self, record: bytes, ground: Ground, *, born: int | None = None) -> Erasure:
         """Whether this record may be erased now. Raises KeyError when it is not held, or erased already."""

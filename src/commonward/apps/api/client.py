@@ -10,7 +10,7 @@ from commonward.apps.settings import Settings
 
 
 class NodeAway(ConnectionError):
-    """The member's node does not run, or does not answer."""
+    """The member's node does not run or does not answer, or the ledger or another member is away from it."""
 
 
 class NodeRefused(Exception):
@@ -56,6 +56,8 @@ class ControlClient:
         except ValueError:
             said = {}
         if isinstance(said, dict) and "error" in said:
+            if answer.status_code == 503:  # the node runs; who it needed does not answer
+                raise NodeAway(f"{said['detail']}; try again in a moment")
             raise NodeRefused(str(said["error"]), str(said["detail"]))
         if answer.status_code == 422:
             raise NodeRefused("Unusable", f"the node could not read the request: {said}")

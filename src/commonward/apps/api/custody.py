@@ -159,7 +159,16 @@ async def hold(request: Request, body: LegalHold) -> dict[str, Any]:
     return {"hold": body.name}
 
 
-@router.delete("/holds/{name}")
+@router.get("/holds")
+async def holds(request: Request) -> list[dict[str, Any]]:
+    """Every legal hold; no records named: all."""
+    return [
+        {"hold": each.name, "records": [record.hex() for record in each.records], "until": each.until}
+        for each in node_of(request).office.erasures.holds()
+    ]
+
+
+@router.delete("/holds/{name:path}")
 async def lift(request: Request, name: str) -> dict[str, Any]:
     node_of(request).office.erasures.lift(name)
     return {"lifted": name}

@@ -125,6 +125,18 @@ def add(
     )
 
 
+@_hold.command("list")
+def list_(data: Data, as_json: AsJson = False) -> None:
+    """Every hold that stands."""
+    found = ControlClient(node_settings.load(data)).get("/holds")
+    for each in found:
+        on = f"{len(each['records'])} record{'s' * (len(each['records']) > 1)}" if each["records"] else "all records"
+        until = f"until {when(each['until'])}" if each["until"] else "until it is lifted"
+        emit(each, as_json=as_json, text=f"{plain(each['hold'])}: {on}, {until}")
+    if not as_json and not found:
+        emit({}, as_json=False, text="No hold stands.")
+
+
 @_hold.command()
 def remove(
     data: Data, name: Annotated[str, typer.Argument(help="What it is called.")], as_json: AsJson = False
