@@ -10,8 +10,11 @@ from pydantic import BaseModel, Field
 
 from commonward.apps.api.status import node_of
 from commonward.apps.api.words import to_ground, to_handle, to_record
+from commonward.apps.wiring import Node
 from commonward.workflows.enrolment_request import EnrolmentRequest
 from commonward.workflows.erasure import HoldPaper
+from commonward.workflows.ingest import local_patient
+from commonward.workflows.member_log import Event
 
 router = APIRouter()
 
@@ -32,6 +35,17 @@ class Link(BaseModel):
     patient: str
     words: str = Field(max_length=500)
     staff: str
+    without_records: bool = False
+
+
+class Unlink(BaseModel):
+    handle: str
+    words: str = Field(max_length=500)
+    staff: str
+
+
+class NobodyByThatName(Exception):
+    """No record held here names such a patient."""
 
 
 class Same(BaseModel):
@@ -66,20 +80,49 @@ async def enrol(request: Request, body: Enrol) -> dict[str, Any]:
     return {"handle": wanted.handle.hex(), "digest": landed.digest.hex(), "index": landed.index, "at": landed.time}
 
 
+def _named(node: Node, system: str, patient: str) -> bytes:
+    """A patient as ingest names them. A FHIR reference is shortened to its id; other names stand as they are."""
+    reference = patient.startswith(("Patient/", "urn:uuid:", "https://", "http://"))
+    return node.member.identity.patient(system, local_patient(patient) if reference else patient)
+
+
 @router.post("/patients/link")
 async def link(request: Request, body: Link) -> dict[str, Any]:
-    """From now on the handle stands for a local patient."""
+    """From now on the handle stands for a local patient.
+
+    A name that no record bears is most likely mistyped, and a link to the wrong person is worse than none: it is
+    refused unless the desk says that the records are still to come.
+    """
     node = node_of(request)
-    patient = node.member.identity.patient(body.system, body.patient)
+    patient = _named(node, body.system, body.patient)
+    held = len(node.vault.current_records(sorted(node.member.identity.everyone(patient))))
+    if not held and not body.without_records:
+        raise NobodyByThatName(
+            f"no record here of system {body.system!r} names a patient {body.patient!r}: check both (the system is "
+            "what ingest was told, or fhir or hl7v2), or say --without-records if they are still to come"
+        )
     made = node.office.enrolment.link(to_handle(body.handle), patient, body.words, node.staff_number(body.staff))
-    return {"handle": body.handle, "records": len(node.vault.current_records([patient])), "at": made.at}
+    return {"handle": body.handle, "records": held, "at": made.at}
+
+
+@router.post("/patients/unlink")
+async def unlink(request: Request, body: Unlink) -> dict[str, Any]:
+    """The handle stands for nobody here any more: for a link that was a mistake, or a patient who leaves."""
+    node = node_of(request)
+    who = node.staff_number(body.staff)
+    handle = to_handle(body.handle)
+    with node.vault.transaction():
+        node.member.identity.unlink(handle)
+        node.member.log.note(Event.LINKED, f"a handle was unlinked: {body.words}", who=who, handle=handle)
+    return {"handle": body.handle, "unlinked": True}
 
 
 @router.post("/patients/merge")
 async def merge(request: Request, body: Same) -> dict[str, Any]:
     """Two local names are one person: a link that can be taken back; no record is rewritten."""
-    identity = node_of(request).member.identity
-    left, right = identity.patient(body.system, body.patient), identity.patient(body.other_system, body.other_patient)
+    node = node_of(request)
+    identity = node.member.identity
+    left, right = _named(node, body.system, body.patient), _named(node, body.other_system, body.other_patient)
     return {"merged": identity.merge(left, right, body.why).id.hex()}
 
 
@@ -88,7 +131,7 @@ async def unmerge(request: Request, body: Same) -> dict[str, Any]:
     """Take a merge back; what left a handle's patient is recalled from whoever got it."""
     node = node_of(request)
     identity = node.member.identity
-    left, right = identity.patient(body.system, body.patient), identity.patient(body.other_system, body.other_patient)
+    left, right = _named(node, body.system, body.patient), _named(node, body.other_system, body.other_patient)
     before = {handle: identity.patients_of(handle) for handle in identity.handles_of(left)}
     identity.unmerge(left, right, body.why)
     told = sum(node.office.recalls.moved(handle, names) for handle, names in before.items())

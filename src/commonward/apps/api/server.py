@@ -39,6 +39,7 @@ _STATUS: dict[type[Exception], int] = {
     GlassRefused: 409,
     NotErasable: 409,
     IdentityError: 409,
+    custody.NobodyByThatName: 409,
     CertificateRefused: 409,
     NoEvidence: 409,
     Altered: 409,

@@ -222,13 +222,33 @@ def link(
     patient: Annotated[str, typer.Option(help="Who the records call this person, e.g. Patient/123.")],
     words: Checked,
     staff: Staff,
-    system: Annotated[str, typer.Option(help="The source system whose name that is.")] = "his",
+    system: Annotated[str, typer.Option(help="The source system that names them so, as ingest was told.")] = "fhir",
+    without_records: Annotated[
+        bool, typer.Option("--without-records", help="Link though no record here names this patient yet.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """At a custodian's desk: from now on the handle stands for a local patient. Stays in this member's vault."""
-    body = {"handle": to_handle(handle).hex(), "system": system, "patient": patient, "words": words, "staff": staff}
+    body = {
+        "handle": to_handle(handle).hex(), "system": system, "patient": patient, "words": words, "staff": staff,
+        "without_records": without_records,
+    }  # fmt: skip
     told = ControlClient(node_settings.load(data)).post("/patients/link", body)
     emit(told, as_json=as_json, text=f"Linked; {told['records']} records of this patient are held here.")
+
+
+@_patient.command()
+def unlink(
+    data: Data,
+    handle: Annotated[str, typer.Option(help="The patient's handle.")],
+    words: Annotated[str, typer.Option(help="Why, for the member's log.")],
+    staff: Staff,
+    as_json: AsJson = False,
+) -> None:
+    """At a custodian's desk: end a link that was a mistake, or of a patient who leaves. Releases stop at once."""
+    body = {"handle": to_handle(handle).hex(), "words": words, "staff": staff}
+    told = ControlClient(node_settings.load(data)).post("/patients/unlink", body)
+    emit(told, as_json=as_json, text="Unlinked: the handle stands for nobody here.")
 
 
 # --- mandates and recovery --------------------------------------------------------------------------
