@@ -12,6 +12,7 @@ from commonward.ledger.possession import PasskeyPurpose
 from commonward.records.certificates import sign_statement
 from commonward.records.envelope import pad, seal_to
 from commonward.records.rules import Rule
+from commonward.workflows import judging
 from commonward.workflows.breakglass import GlassRefused
 from commonward.workflows.enrolment import LinkPaper, WitnessedForm, midnight_after, new_passkey
 from commonward.workflows.memory import CountedEntropy, Killed
@@ -29,7 +30,7 @@ from commonward.workflows.messages import (
     opening_info,
 )
 from commonward.workflows.patient import Patient
-from commonward.workflows.requests import RequestRefused
+from commonward.workflows.requests import DisplayRefused, RequestRefused
 from tests.consortium import Consortium, Person, SoftSigner, deny, observation, permit, psychiatric
 from tests.ledgerkit import SoftPasskey, commitment
 
@@ -239,6 +240,47 @@ async def test_a_member_that_answers_without_end_does_not_hold_up_the_patient(wh
             c.north.office.releases.line = lambda handle, after, limit=200: line(handle, 0)  # type: ignore[method-assign]
         log = await ada.log()
         assert any("without end" in trouble.what for trouble in log.troubles)
+
+
+@pytest.mark.parametrize("withdrawn", [False, True])
+async def test_a_custodian_cannot_hide_a_release_by_calling_it_late(withdrawn: bool) -> None:
+    """It says that the ledger is away and its mark will follow, and never marks. The honest requester confirms."""
+    async with Consortium() as c:
+        ada = await ada_of(c)
+        told = await ada.grants(permit("south"))
+        believed = judging._check_live
+        judging._check_live = lambda *_: True
+        try:
+            copy = await c.south.fetches(ada, "north")
+        finally:
+            judging._check_live = believed
+        assert copy.index == -1 and not copy.receipt
+
+        async def never() -> None:
+            return None
+
+        c.north.office.releases.finish = never  # type: ignore[method-assign]
+        c.north.office.releases.line = lambda handle, after, limit=200: []  # type: ignore[method-assign]
+        assert (await ada.log()).whole, "so far nothing tells"
+        if withdrawn:
+            await ada.withdraws(told)
+        else:
+            await c.engine.pass_time(11 * 60_000)
+            await c.engine.pass_time(31_000)
+        await c.all_tick()
+        await c.all_tick()
+        log = await ada.log()
+        assert any("hidden" in trouble.what for trouble in log.troubles)
+
+
+async def test_a_copy_got_in_an_emergency_is_not_shown_for_another_purpose() -> None:
+    async with Consortium() as c:
+        ada = await released(c)
+        visit = c.south.visit(ada)
+        _, copy = await c.south.office.glass.break_glass(c.south.staff(), visit, c.north.name, "unconscious")
+        with pytest.raises(DisplayRefused, match="HRESCH"):
+            await c.south.office.requests.display(c.south.staff(), copy.tag, visit, purpose="HRESCH")
+        assert await c.south.shows(ada, copy.tag)
 
 
 async def test_a_mailbox_that_says_nothing_hides_a_receipt_and_shows_nothing_else() -> None:

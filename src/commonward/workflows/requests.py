@@ -27,7 +27,7 @@ from commonward.workflows.copies import (
     opened,
 )
 from commonward.workflows.judging import DISPLAY_ROLES
-from commonward.workflows.liveness import GRACE_PURPOSES, Standing, settled
+from commonward.workflows.liveness import GRACE_PURPOSES, Standing, settled, standing
 from commonward.workflows.mailbox import Mailbox
 from commonward.workflows.member import Member
 from commonward.workflows.member_log import Event
@@ -57,6 +57,10 @@ from commonward.workflows.wire import Message, MessageError
 
 GLASS_USE_MS: Final = 24 * 3_600_000
 """How long a copy got by breaking the glass may be shown without a consent."""
+
+
+UNMARKED_MS: Final = 10 * 60_000
+"""How long a mark that is to come late may take before the patient is told without it."""
 
 
 class RequestRefused(Exception):
@@ -308,9 +312,9 @@ class Requests:
         )
         return wrong
 
-    async def _receipt(self, copy: Copy, checked: list[Checked]) -> Copy:
+    async def _receipt(self, copy: Copy, checked: list[Checked], *, unmarked: bool = False) -> Copy:
         """Confirms on the ledger, to the custodian and to the patient. What cannot be said now is said at a tick."""
-        if copy.receipt or copy.index < 0:
+        if copy.receipt or (copy.index < 0 and not unmarked):
             return copy
         member = self._member
         salts = tuple(member.sealing.secret("receipt", copy.tag, n) for n in range(3))
@@ -360,7 +364,7 @@ class Requests:
         kind = member.reading.kind_of(member.id)
         if kind is None or person.role not in DISPLAY_ROLES[kind]:
             raise self._refuse(copy, f"a {person.role} may not display records", person.number)
-        if request.purpose != copy.purpose and copy.glass is None:
+        if request.purpose != copy.purpose and (copy.glass is None or request.purpose not in GRACE_PURPOSES):
             raise self._refuse(copy, f"these were released for {copy.purpose}, not {request.purpose}", person.number)
         live, _ = await settled(member)  # 2. on a ledger that is live, or within grace
         if live is Standing.AWAY and copy.glass is None:
@@ -433,6 +437,8 @@ class Requests:
             self._restless.pop(copy.tag, None)
             self._resting.pop(copy.tag, None)
             if self._let_go(copy):
+                if not copy.receipt:
+                    await self._confirm_unmarked(copy)
                 self.copies.remove(copy.tag)
             elif copy.index >= 0 and copy.receipt and _complete(copy, bundle):
                 self._resting[copy.tag] = _Resting(copy.consent, copy.glass, copy.received, copy.expires)
@@ -446,6 +452,22 @@ class Requests:
             copy = await self._later(copy)
         if copy.index >= 0 and not copy.receipt:
             await self._confirm(copy)
+        elif not copy.receipt and self._member.now() - copy.received > UNMARKED_MS:
+            await self._confirm_unmarked(copy)
+
+    async def _confirm_unmarked(self, copy: Copy) -> None:
+        """The custodian said that its mark would follow, and it does not: the patient is told by us all the same.
+
+        Otherwise a custodian could hide a release by calling it late.
+        """
+        if standing(self._member)[0] is not Standing.FRESH:
+            return  # nobody can mark anything now
+        try:
+            bundle = opened(self._member, copy)
+            checked = check_records(self._member, copy, bundle, self._ask_of(copy, copy.asked), self._permits(copy))
+        except WrongDelivery:
+            return  # said where it was found
+        await self._receipt(copy, checked, unmarked=True)
 
     async def _confirm(self, copy: Copy) -> None:
         """A receipt that could not be given at once; a mark that came late is held against what was received first."""
