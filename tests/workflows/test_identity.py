@@ -68,6 +68,15 @@ def test_a_handle_is_not_moved_to_another_patient_unseen(identity: Identity) -> 
     assert identity.link(HANDLE, b, "passport seen", "n1").tag_key != first.tag_key
 
 
+def test_a_handle_linked_again_keeps_the_line_that_its_patient_can_follow(identity: Identity) -> None:
+    (a,) = names(identity, "a")
+    first = identity.link(HANDLE, a, "passport", "S1")
+    identity.unlink(HANDLE)
+    again = identity.link(HANDLE, a, "passport", "S1")
+    assert again.tag_key == first.tag_key
+    assert mark_tag(again.tag_key, 1) == mark_tag(first.tag_key, 1)
+
+
 def test_tags_of_one_patient_look_unrelated(identity: Identity) -> None:
     link = identity.link(HANDLE, names(identity, "a")[0], "passport seen", "n1")
     tags = {mark_tag(link.tag_key, n) for n in range(100)}

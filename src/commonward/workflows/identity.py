@@ -113,7 +113,9 @@ class Identity:
             if held.patient in self.everyone(patient):
                 return held
             raise IdentityError("this handle is linked to another patient here; end that link first")
-        link = Link(handle, patient, self._entropy.bytes(32), evidence, staff, self._clock.now())
+        # The key outlives the link: the line of marks goes on where it was, and the patient can still follow it.
+        tag_key = self._entropy.bytes(32) if held is None else held.tag_key
+        link = Link(handle, patient, tag_key, evidence, staff, self._clock.now())
         self._links.put(handle, link, under=patient)
         return link
 
