@@ -6,6 +6,7 @@ rules over periods can be careful at both ends. A time without a zone is taken a
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 _SHAPE = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:T(\d\d:\d\d):(\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)?)?)?)?", re.ASCII)
@@ -14,6 +15,7 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 _DAY: Final = 86_400_000
 
 
+@lru_cache(maxsize=4096)  # the records of one encounter bear the same few times
 def span(text: str) -> tuple[int, int]:
     """The span [start, end) in ms since the Unix epoch of a FHIR date, dateTime or instant.
 

@@ -10,6 +10,7 @@ from the same seed. So a path tells neither how many rules there are nor which o
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from commonward.ledger.encoding import Digest, Encodable, Value, decode, digest, encode
@@ -163,6 +164,7 @@ class RulesTree:
         return digest(RULE_LABEL, self._salt(slot), rule)
 
 
+@lru_cache(maxsize=256)  # a custodian holds the same opening against the same root at each release
 def open_all_rules(data: bytes, root: bytes) -> RulesTree:
     """The tree that `RulesTree.open_all` opened, rebuilt and held against the root of the consent on the ledger.
 

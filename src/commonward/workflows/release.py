@@ -233,11 +233,11 @@ class Releases:
             raise Refused(Why.NOTHING, "this request's mark was made void")
         if row.state is State.RESERVED:
             try:
-                row = await self._mark(row)  # 5. mark
+                row = await self._mark(row, deliver=True)  # 5. mark, 6. cosigned
             except LedgerAway as away:
                 raise Refused(Why.NOT_LIVE, str(away)) from away
         if row.state is State.COMMITTED:
-            try:  # 6. cosigned
+            try:
                 await self._member.ports.ledger.cosigned(
                     self.paper(row).index + 1, self._member.practice.cosign_wait_ms
                 )
@@ -248,7 +248,8 @@ class Releases:
         self._member.ports.steps.reach("release.delivering")
         return Answer(delivery=row.delivery, index=self.paper(row).index)  # 7. deliver: the same bytes every time
 
-    async def _mark(self, row: MarkRow) -> MarkRow:
+    async def _mark(self, row: MarkRow, *, deliver: bool = False) -> MarkRow:
+        """Brings a mark onto the ledger; with `deliver`, on to where it may leave. Raises LedgerAway, LedgerRefused."""
         member, paper = self._member, self.paper(row)
         key = b"mark" + row.handle + row.n.to_bytes(8, "big")
         # Late at a time to come: our clock was ahead when it left. The mark says when it is right again.
@@ -265,9 +266,18 @@ class Releases:
             if paper.offered is not None and self._stands(committed.index, paper.offered):
                 # The first attempt had landed after all. It opens to what was offered and never sent.
                 paper = replace(paper, facts=paper.offered)
-        row = self._change(row, state, replace(paper, index=committed.index), done=key)
+        paper = replace(paper, index=committed.index)
         member.ports.steps.reach("release.marked")
-        return row
+        if deliver and state is State.COMMITTED:
+            # One write for both steps. Killed before it, the next walk finds the mark on the ledger by what was signed.
+            try:
+                await member.ports.ledger.cosigned(paper.index + 1, member.practice.cosign_wait_ms)
+            except LedgerAway:
+                self._change(row, state, paper, done=key)
+                raise
+            member.ports.steps.reach("release.cosigned")
+            return self._change(row, State.DELIVERED, paper, done=key, note=Event.RELEASED)
+        return self._change(row, state, paper, done=key)
 
     def _stands(self, index: int, facts: MarkFacts) -> bool:
         entry = self._member.ports.ledger.entry(index)
