@@ -65,7 +65,10 @@ def test_a_handle_is_not_moved_to_another_patient_unseen(identity: Identity) -> 
         identity.link(HANDLE, b, "passport seen", "n1")
     identity.unlink(HANDLE)
     assert identity.patients_of(HANDLE) == frozenset()
-    assert identity.link(HANDLE, b, "passport seen", "n1").tag_key != first.tag_key
+    moved = identity.link(HANDLE, b, "passport seen", "n1")
+    assert identity.patients_of(HANDLE) == {b}
+    # The key is shared with who holds the handle, not with a local name: the same line of marks goes on.
+    assert moved.tag_key == first.tag_key
 
 
 def test_a_handle_linked_again_keeps_the_line_that_its_patient_can_follow(identity: Identity) -> None:
