@@ -11,6 +11,7 @@ from commonward.workflows.messages import Why
 from commonward.workflows.ports import LedgerAway
 from commonward.workflows.requests import DisplayRefused, RequestRefused
 from tests.consortium import Consortium, House, Person, observation, permit
+from tests.scenarios.calm import Calm
 from tests.scenarios.reader import read
 
 MINUTE, HOUR = 60_000, 3_600_000
@@ -63,7 +64,7 @@ def marks(c: Consortium) -> list[Release]:
 
 @pytest.mark.parametrize("off", [HOUR, -HOUR])
 async def test_a_node_whose_clock_jumped_cosigns_nothing_and_the_others_go_on(off: int) -> None:
-    async with Consortium() as c:
+    async with Calm() as c:
         ada = await ada_of(c)
         clock = node_clock(c.clinic)
         clock.off = off
@@ -111,7 +112,7 @@ async def test_a_sequencer_whose_clock_jumped_gets_no_cosignature_and_no_release
 
 
 async def test_block_times_never_go_back_though_the_sequencers_clock_does() -> None:
-    async with Consortium() as c:
+    async with Calm() as c:
         await ada_of(c)
         clock = OffClock(c.engine.clock)
         c.engine.sequencer._clock = clock
@@ -129,7 +130,7 @@ async def test_block_times_never_go_back_though_the_sequencers_clock_does() -> N
 
 
 async def test_a_custodian_whose_clock_is_behind_refuses_rather_than_guess() -> None:
-    async with Consortium() as c:
+    async with Calm() as c:
         ada = await ada_of(c)
         office_clock(c.north).off = -HOUR
         with pytest.raises(RequestRefused) as refused:
@@ -141,7 +142,7 @@ async def test_a_custodian_whose_clock_is_behind_refuses_rather_than_guess() -> 
 async def test_a_release_made_under_a_clock_that_was_ahead_is_marked_once_the_clock_is_right() -> None:
     """Ahead by four minutes: the custodian believes the ledger away, releases under grace, and says so as late, at a
     time that is yet to come. The ledger refuses that; the mark must follow all the same."""
-    async with Consortium() as c:
+    async with Calm() as c:
         ada = await ada_of(c)
         clock = office_clock(c.north)
         clock.off = 4 * MINUTE
@@ -162,7 +163,7 @@ async def test_a_release_made_under_a_clock_that_was_ahead_is_marked_once_the_cl
 
 @pytest.mark.parametrize("off", [10 * MINUTE, -10 * MINUTE])
 async def test_a_requester_whose_clock_is_off_is_refused_and_told_so(off: int) -> None:
-    async with Consortium() as c:
+    async with Calm() as c:
         ada = await ada_of(c)
         clock = office_clock(c.south)
         clock.off = off
@@ -175,7 +176,7 @@ async def test_a_requester_whose_clock_is_off_is_refused_and_told_so(off: int) -
 
 async def test_a_copy_does_not_outlive_its_consent_under_a_clock_turned_back() -> None:
     """The requester turns its clock back to before the end of the consent: the ledger's own time counts."""
-    async with Consortium() as c:
+    async with Calm() as c:
         ada = await ada_of(c)
         told = ada.client.wallet.given[0].opening.consent
         copy = await c.south.fetches(ada, "north")

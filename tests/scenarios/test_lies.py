@@ -33,6 +33,7 @@ from commonward.workflows.patient import Patient
 from commonward.workflows.requests import DisplayRefused, RequestRefused
 from tests.consortium import Consortium, Person, SoftSigner, deny, observation, permit, psychiatric
 from tests.ledgerkit import SoftPasskey, commitment
+from tests.scenarios.calm import Calm
 
 TEXT = "I agree that South reads my records at North."
 
@@ -77,7 +78,7 @@ async def test_a_witnessed_consent_without_two_signatures_on_its_form_is_not_obe
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A thief of South's operate key, or South itself in a hurry: the form inside must bear two people's signatures."""
-    async with Consortium() as c:
+    async with Calm() as c:
         ada = await ada_of(c)
         forged = replace(signed_form(c, "south", "n1", "n2"), second=signed_form(c, "south", "n1", "n1").second)
         with monkeypatch.context() as bent:
@@ -94,7 +95,7 @@ async def test_a_witnessed_consent_without_two_signatures_on_its_form_is_not_obe
 
 
 async def test_a_form_that_another_members_staff_signed_is_not_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with Consortium() as c:
+    async with Calm() as c:
         ada = await ada_of(c)
         checked = WitnessedForm.check
         monkeypatch.setattr(
@@ -105,7 +106,7 @@ async def test_a_form_that_another_members_staff_signed_is_not_obeyed(monkeypatc
 
 async def test_a_member_cannot_lift_what_a_patient_denied_by_saying_that_she_withdrew_it() -> None:
     """South withdraws Ada's consent 'in person' and brings one of its own: her deny stands all the same."""
-    async with Consortium() as c:
+    async with Calm() as c:
         ada = await ada_of(c)
         told = await ada.grants(permit("clinic"), deny(2, classes=frozenset({"mental-health"})))
         landed, salt = await c.south.office.enrolment.witnessed_withdrawal(told.consent, "she said so")
@@ -125,7 +126,7 @@ async def test_a_member_cannot_lift_what_a_patient_denied_by_saying_that_she_wit
 
 async def test_a_representative_cannot_lift_what_the_patient_denied_by_withdrawing_it() -> None:
     """It may end permits; the deny stands, also after its mandate is gone from the state."""
-    async with Consortium() as c:
+    async with Calm() as c:
         ada = await ada_of(c)
         told = await ada.grants(permit("clinic"), deny(2, classes=frozenset({"laboratory"})))
         signer = SoftSigner(SoftPasskey("proxy"))
@@ -151,7 +152,7 @@ async def test_a_representative_cannot_lift_what_the_patient_denied_by_withdrawi
 
 async def test_an_empty_opening_does_not_take_the_place_of_the_true_one() -> None:
     """Anyone can seal to a member: with fewer permits than it has, nobody makes it forget."""
-    async with Consortium() as c:
+    async with Calm() as c:
         ada = await ada_of(c)
         told = await ada.grants(permit("south"), permit("south", number=3, purposes=("ETREAT",)))
         entry = ada.client.wallet.given[0].entry
@@ -164,7 +165,7 @@ async def test_an_empty_opening_does_not_take_the_place_of_the_true_one() -> Non
 
 async def test_what_was_reserved_before_a_deny_does_not_leave_after_it() -> None:
     """The custodian dies after it sealed a bundle; the patient denies; the same request comes again."""
-    async with Consortium() as c:
+    async with Calm() as c:
         ada = await ada_of(c)
         await ada.grants(permit("south"))
         c.north.dies_at("release.reserved")
@@ -191,7 +192,7 @@ async def released(c: Consortium) -> Person:
     "lie", [{"requester": "clinic"}, {"purpose": "HRESCH"}, {"number": "n7"}, {"role": "clinician"}, {"reason": "none"}]
 )
 async def test_a_custodian_that_names_another_asker_than_the_one_who_signed_is_caught(lie: dict[str, str]) -> None:
-    async with Consortium() as c:
+    async with Calm() as c:
         ada = await released(c)
         honest = c.north.office.releases.line
         c.north.office.releases.line = (  # type: ignore[method-assign]
@@ -202,7 +203,7 @@ async def test_a_custodian_that_names_another_asker_than_the_one_who_signed_is_c
 
 
 async def test_a_custodian_cannot_drop_what_it_showed_by_naming_other_tags() -> None:
-    async with Consortium() as c:
+    async with Calm() as c:
         ada = await released(c)
         mailbox = c.north.office.mailbox
         paper = LinkPaper("north", ada.handle, b"k" * 32, c.engine.clock.now())
@@ -218,7 +219,7 @@ async def test_a_custodian_cannot_drop_what_it_showed_by_naming_other_tags() -> 
 
 
 async def test_a_member_cannot_blame_another_for_a_receipt_that_it_made_up() -> None:
-    async with Consortium() as c:
+    async with Calm() as c:
         ada = await released(c)
         zero = bytes(32)
         facts = ReceiptFacts(c.south.name, Tag(zero), zero, zero, (zero, zero, zero), 1, c.engine.clock.now())  # type: ignore[arg-type]
@@ -229,7 +230,7 @@ async def test_a_member_cannot_blame_another_for_a_receipt_that_it_made_up() -> 
 
 @pytest.mark.parametrize("what", ["papers", "marks"])
 async def test_a_member_that_answers_without_end_does_not_hold_up_the_patient(what: str) -> None:
-    async with Consortium() as c:
+    async with Calm() as c:
         ada = await released(c)
         if what == "papers":
             honest = c.south.office.mailbox.list
@@ -245,7 +246,7 @@ async def test_a_member_that_answers_without_end_does_not_hold_up_the_patient(wh
 @pytest.mark.parametrize("withdrawn", [False, True])
 async def test_a_custodian_cannot_hide_a_release_by_calling_it_late(withdrawn: bool) -> None:
     """It says that the ledger is away and its mark will follow, and never marks. The honest requester confirms."""
-    async with Consortium() as c:
+    async with Calm() as c:
         ada = await ada_of(c)
         told = await ada.grants(permit("south"))
         believed = judging._check_live
@@ -274,7 +275,7 @@ async def test_a_custodian_cannot_hide_a_release_by_calling_it_late(withdrawn: b
 
 
 async def test_a_copy_got_in_an_emergency_is_not_shown_for_another_purpose() -> None:
-    async with Consortium() as c:
+    async with Calm() as c:
         ada = await released(c)
         visit = c.south.visit(ada)
         _, copy = await c.south.office.glass.break_glass(c.south.staff(), visit, c.north.name, "unconscious")
@@ -285,7 +286,7 @@ async def test_a_copy_got_in_an_emergency_is_not_shown_for_another_purpose() -> 
 
 async def test_a_mailbox_that_says_nothing_hides_a_receipt_and_shows_nothing_else() -> None:
     """A stated limit: custodian and requester together keep a release from the patient."""
-    async with Consortium() as c:
+    async with Calm() as c:
         ada = await released(c)
         c.north.office.releases.line = lambda handle, after, limit=200: []  # type: ignore[method-assign]
         c.north.office.mailbox.list = lambda wanted: Papers(())  # type: ignore[method-assign]
@@ -297,7 +298,7 @@ async def test_a_mailbox_that_says_nothing_hides_a_receipt_and_shows_nothing_els
 
 
 async def test_a_patient_who_never_consented_gives_an_attacker_nothing_to_name() -> None:
-    async with Consortium() as c:
+    async with Calm() as c:
         ada = await ada_of(c)
         with pytest.raises(RequestRefused) as refused:
             await c.south.fetches(ada, "north")
@@ -309,7 +310,7 @@ async def test_a_patient_who_never_consented_gives_an_attacker_nothing_to_name()
 
 async def test_a_doctor_beyond_the_quota_does_not_stop_the_members_housekeeping() -> None:
     """A refused glass stays written down; everything else at the tick goes on, and nothing is tried without end."""
-    async with Consortium(parameters={Parameter.BREAK_GLASS_A_DAY: 1}) as c:
+    async with Calm(parameters={Parameter.BREAK_GLASS_A_DAY: 1}) as c:
         ada = await released(c)
         glass = c.south.office.glass
         await glass.break_glass(c.south.staff(), c.south.visit(ada), c.north.name, "unconscious")

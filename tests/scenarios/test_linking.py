@@ -18,6 +18,7 @@ from commonward.ledger.consent import Consent, Enrol, Withdraw
 from commonward.ledger.ids import ConsentId
 from commonward.ledger.transactions import Release
 from tests.consortium import Consortium, Person, observation, permit
+from tests.scenarios.calm import Calm
 from tests.scenarios.reader import Seen, read
 
 HOUR = 3_600_000
@@ -300,7 +301,7 @@ def attack(world: World) -> dict[str, Measured]:
 
 
 async def test_with_a_handle_for_each_custodian_no_attack_does_better_than_chance() -> None:
-    async with Consortium() as c:
+    async with Calm() as c:
         await attackers_patients(c, 4)
         found = attack(await live(c, 60))
     low, high = interval(60, 1 / 2)
@@ -313,7 +314,7 @@ async def test_with_a_handle_for_each_custodian_no_attack_does_better_than_chanc
 
 async def test_one_handle_used_everywhere_is_linked_at_once() -> None:
     """The control: the same attack, where it must succeed. So the test above can fail."""
-    async with Consortium() as c:
+    async with Calm() as c:
         life = Life(c, one_handle=True)
         for house in ("south", "clinic"):
             for number in range(12):
@@ -326,7 +327,7 @@ async def test_one_handle_used_everywhere_is_linked_at_once() -> None:
 
 async def test_withdrawals_signed_at_one_moment_are_linked_by_their_time() -> None:
     """A stated leak: who withdraws everywhere at once shows which handles are one person's."""
-    async with Consortium() as c:
+    async with Calm() as c:
         life = Life(c)
         for house in ("south", "clinic"):
             for number in range(12):

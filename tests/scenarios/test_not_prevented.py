@@ -18,6 +18,7 @@ from commonward.workflows.patient import NotAccepted, Patient, Wallet
 from commonward.workflows.requests import RequestRefused
 from tests.consortium import Consortium, Person, SoftSigner, observation, permit
 from tests.ledgerkit import SoftPasskey, commitment, handle_of
+from tests.scenarios.calm import Calm
 from tests.scenarios.reader import read
 
 
@@ -71,7 +72,7 @@ async def test_the_operator_can_stop_the_ledger_and_then_only_emergencies_go_on(
 async def test_who_sees_a_mark_before_it_is_ordered_can_take_its_tag_and_delay_that_release_under_its_own_name() -> (
     None
 ):
-    async with Consortium() as c:
+    async with Calm() as c:
         ada = await ada_of(c)
         await ada.grants(permit("south"))
         link = c.north.office.member.identity.linked(ada.handle)
@@ -91,7 +92,7 @@ async def test_who_sees_a_mark_before_it_is_ordered_can_take_its_tag_and_delay_t
 
 
 async def test_a_custodian_can_read_what_it_holds_and_no_mark_tells() -> None:
-    async with Consortium() as c:
+    async with Calm() as c:
         ada = await ada_of(c)
         before = len(list(read(c)))
         link = c.north.office.member.identity.linked(ada.handle)
@@ -103,7 +104,7 @@ async def test_a_custodian_can_read_what_it_holds_and_no_mark_tells() -> None:
 
 async def test_a_false_first_binding_is_possible_and_names_who_made_it() -> None:
     """South binds a key of its own to a handle and calls it Ada's. What it enrolled, it signed."""
-    async with Consortium() as c:
+    async with Calm() as c:
         thief, handle = SoftSigner(SoftPasskey("south's own")), handle_of("ada's, says south")
         passkey = await new_passkey(thief, c.engine.genesis.ledger_id, handle)
         await c.south.office.enrolment.enrol(handle, passkey, thief.sealing_public, "passport, it says", "n9")
@@ -119,7 +120,7 @@ async def test_a_false_first_binding_is_possible_and_names_who_made_it() -> None
 
 async def test_a_member_alone_can_name_a_representative_and_is_named_with_every_use() -> None:
     """A mandate rests on one member's check, as a first binding does. What the representative says is marked so."""
-    async with Consortium() as c:
+    async with Calm() as c:
         ada = await ada_of(c)
         signer = SoftSigner(SoftPasskey("stranger"))
         passkey = await new_passkey(signer, c.engine.genesis.ledger_id, ada.handle, PasskeyPurpose.REPRESENTATIVE)
@@ -144,7 +145,7 @@ async def test_a_member_alone_can_name_a_representative_and_is_named_with_every_
 async def test_who_controls_the_signing_origin_gets_another_thing_signed_than_it_shows() -> None:
     """The passkey signs a digest. A page of the true origin that lies gets its signature; the ledger, read through a
     second member's page, says what was signed."""
-    async with Consortium() as c:
+    async with Calm() as c:
         ada = await ada_of(c)
         told = await ada.grants(permit("south"))
         shown = "grant the clinic for a day"  # what the page says
@@ -161,7 +162,7 @@ async def test_who_controls_the_signing_origin_gets_another_thing_signed_than_it
 
 
 async def test_a_whole_leaked_copy_names_its_release() -> None:
-    async with Consortium() as c:
+    async with Calm() as c:
         ada = await ada_of(c)
         await ada.grants(permit("south"))
         copy = await c.south.fetches(ada, "north")
@@ -176,7 +177,7 @@ async def test_a_whole_leaked_copy_names_its_release() -> None:
 
 async def test_parts_of_a_leaked_copy_name_nothing() -> None:
     """Stated: the id is in the bundle, not in each record. Nor does a record alone carry evidence."""
-    async with Consortium() as c:
+    async with Calm() as c:
         ada = await ada_of(c)
         await ada.grants(permit("south"))
         copy = await c.south.fetches(ada, "north")
@@ -187,7 +188,7 @@ async def test_parts_of_a_leaked_copy_name_nothing() -> None:
 
 async def test_a_requester_that_keeps_what_was_withdrawn_is_not_stopped_by_us() -> None:
     """An honest one lets go at the next tick; its software decides that, not the ledger."""
-    async with Consortium() as c:
+    async with Calm() as c:
         ada = await ada_of(c)
         told = await ada.grants(permit("south"))
         copy = await c.south.fetches(ada, "north")
@@ -204,7 +205,7 @@ async def test_a_requester_that_keeps_what_was_withdrawn_is_not_stopped_by_us() 
 
 async def test_a_custodian_cannot_say_later_that_it_released_something_else() -> None:
     """It signed the mark: any other request, decision, consent or bundle does not open it."""
-    async with Consortium() as c:
+    async with Calm() as c:
         ada = await ada_of(c)
         await ada.grants(permit("south"))
         copy = await c.south.fetches(ada, "north")
@@ -223,7 +224,7 @@ async def test_a_custodian_cannot_say_later_that_it_released_something_else() ->
 
 
 async def test_the_lines_of_a_consent_show_member_kind_time_and_an_end_alone() -> None:
-    async with Consortium() as c:
+    async with Calm() as c:
         ada = await ada_of(c)
         await ada.grants(permit("south"))
         (given,) = [each for each in read(c) if isinstance(each.transaction.payload, Consent)]

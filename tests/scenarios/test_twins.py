@@ -17,6 +17,7 @@ from commonward.workflows.memory import SteppedPace
 from commonward.workflows.messages import ASK, Answer, Delivery, Why
 from commonward.workflows.requests import RequestRefused
 from tests.consortium import Consortium, Person, answers_between, deny, observation, permit, psychiatric
+from tests.scenarios.calm import Calm
 
 GRID_MS = 20
 
@@ -108,8 +109,8 @@ async def ask_all(c: Consortium, pairs: Sequence[tuple[Person, Person]], seed: i
 
 
 async def test_twins_get_answers_of_one_form_and_size_in_one_class_of_time() -> None:
-    async with Consortium(practice=Practice(cosign_wait_ms=300, answer_grid_ms=GRID_MS)) as c:
-        pairs = await twins(c, 24)
+    async with Calm(practice=Practice(cosign_wait_ms=60_000, answer_grid_ms=GRID_MS)) as c:
+        pairs = await twins(c, 16)
         pace = paced(c)
         places = {person.name: place for person, place in await ask_all(c, pairs)}
         answers = answers_between(c, ASK)
@@ -120,12 +121,12 @@ async def test_twins_get_answers_of_one_form_and_size_in_one_class_of_time() -> 
         first = [float(pace.steps[places[a.name]]) for a, _ in pairs]
         second = [float(pace.steps[places[b.name]]) for _, b in pairs]
         assert told_apart(first, second) > 1e-4, f"{first} against {second}"
-        assert len(pace.steps) == len(answers) == 48
+        assert len(pace.steps) == len(answers) == 32
 
 
 async def test_a_patient_whose_records_are_all_withheld_and_one_without_any_are_refused_alike() -> None:
-    async with Consortium(practice=Practice(cosign_wait_ms=300, answer_grid_ms=GRID_MS)) as c:
-        pairs = await twins(c, 20, withheld=2, shown=0)
+    async with Calm(practice=Practice(cosign_wait_ms=60_000, answer_grid_ms=GRID_MS)) as c:
+        pairs = await twins(c, 12, withheld=2, shown=0)
         pace = paced(c)
         places = {person.name: place for person, place in await ask_all(c, pairs)}
         answers = answers_between(c, ASK)
@@ -137,7 +138,7 @@ async def test_a_patient_whose_records_are_all_withheld_and_one_without_any_are_
 
 
 async def test_what_twins_leave_on_the_ledger_is_alike() -> None:
-    async with Consortium() as c:
+    async with Calm() as c:
         pairs = await twins(c, 4)
         sizes = []
         for pair in pairs:
@@ -150,7 +151,7 @@ async def test_what_twins_leave_on_the_ledger_is_alike() -> None:
 
 async def test_a_withheld_record_that_others_refer_to_takes_them_along_and_is_not_named() -> None:
     """What refers to a withheld record is withheld too, so no dangling reference tells of it."""
-    async with Consortium() as c:
+    async with Calm() as c:
         (pair,) = await twins(c, 1)
         a, b = pair
         await c.north.takes(
@@ -187,7 +188,7 @@ def test_the_rank_test_tells_apart_what_differs() -> None:
 
 async def test_how_long_a_refusal_takes_does_not_show_a_long_withheld_history() -> None:
     """All that is held is opened before it is decided; refusals leave on a grid that is coarse beside that work."""
-    async with Consortium() as c:
+    async with Calm() as c:
         (pair,) = await twins(c, 1, withheld=400, shown=0)
         pace = paced(c)
         await ask_all(c, [pair])
@@ -197,7 +198,7 @@ async def test_how_long_a_refusal_takes_does_not_show_a_long_withheld_history() 
 
 async def test_how_long_an_offer_takes_shows_about_how_much_is_held() -> None:
     """A stated leak: an offer leaves as soon as it can, so a long withheld history shows, in steps of the grid."""
-    async with Consortium() as c:
+    async with Calm() as c:
         (pair,) = await twins(c, 1, withheld=400, shown=1)
         pace = paced(c)
         asked = await ask_all(c, [pair] * 3)

@@ -6,6 +6,7 @@ from commonward.workflows.messages import OPENING, OpeningAck, Relayed, Why
 from commonward.workflows.ports import PeerAway
 from commonward.workflows.requests import DisplayRefused, RequestRefused
 from tests.consortium import Consortium, Person, observation, permit
+from tests.scenarios.calm import Calm
 
 HOUR = 3_600_000
 
@@ -18,7 +19,7 @@ async def ada_of(c: Consortium) -> Person:
 
 
 async def test_what_the_custodian_will_not_carry_another_member_does() -> None:
-    async with Consortium() as c:
+    async with Calm() as c:
         ada = await ada_of(c)
         told = await ada.grants(permit("south"))
 
@@ -38,7 +39,7 @@ async def test_what_the_custodian_will_not_carry_another_member_does() -> None:
 
 async def test_a_custodian_that_never_gets_the_opening_stops_all_releases_of_the_patient() -> None:
     """It may not look away: what stands on the ledger unopened suspends every other consent too."""
-    async with Consortium() as c:
+    async with Calm() as c:
         ada = await ada_of(c)
         first, second = await ada.grants(permit("south")), await ada.grants(permit("south"))
 
@@ -57,7 +58,7 @@ async def test_a_custodian_that_never_gets_the_opening_stops_all_releases_of_the
 
 
 async def test_a_member_that_drops_what_it_should_pass_on_is_seen_and_gone_around() -> None:
-    async with Consortium() as c:
+    async with Calm() as c:
         ada = await ada_of(c)
         told = await ada.grants(permit("south"))
 
@@ -109,7 +110,7 @@ async def test_a_custodian_cut_off_from_the_ledger_goes_on_for_the_grace_period_
 
 
 async def test_the_patient_sees_who_has_not_acknowledged() -> None:
-    async with Consortium() as c:
+    async with Calm() as c:
         ada = await ada_of(c)
         c.peers.cut(c.north.name)
         told = await ada.grants(permit("south"))
