@@ -112,8 +112,9 @@ def world_genesis(**more: object) -> Genesis:
     return replace(genesis, members=tuple(replace(m, certificate=ca_certificate(m.id)) for m in genesis.members))
 
 
-def salt(*words: object) -> bytes:
-    return hashlib.sha256(b"salt " + repr(words).encode()).digest()
+def salt(*words: object) -> Digest:
+    """A salt, or 32 bytes that stand for any commitment, made from words."""
+    return Digest(hashlib.sha256(b"salt " + repr(words).encode()).digest())
 
 
 @dataclass
@@ -209,7 +210,7 @@ class World:
         """Other members' business after it."""
         for n in range(blocks):
             self.kit.later(1_000)
-            batches = {who: AnchorBatch(self.kit.tick(), Digest(salt("root", n, who))) for who in ("south", "shield")}
+            batches = {who: AnchorBatch(self.kit.tick(), salt("root", n, who)) for who in ("south", "shield")}
             staged = self.kit.block([self.kit.sign(batch, by=who) for who, batch in batches.items()])
             self.last_block_leaf = staged.leaves[-1]
 

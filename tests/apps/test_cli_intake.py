@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from commonward.apps.intake import CourteousVault, Form, Intake, NothingToTake, find, runs, zone
+from commonward.apps.intake import CourteousVault, Form, Intake, NothingToTake, find, runs
+from commonward.apps.preparing import zone
 from commonward.apps.samples import samples
 from commonward.apps.settings import BadSettings, load
 from commonward.workflows.member_log import Event

@@ -29,8 +29,8 @@ def anchor(chain: Chain, later: int = 0) -> AnchorBatch:
 
 
 def release() -> Release:
-    secrets = [Digest(bytes([n]) * 32) for n in range(6)]
-    return Release(Tag(b"t" * 32), *secrets)
+    request, decision, consent, running, previous, sealed = (Digest(bytes([n]) * 32) for n in range(6))
+    return Release(Tag(b"t" * 32), request, decision, consent, running, previous, sealed)
 
 
 def test_the_whole_ledger_is_member_kind_time_and_outcome(data: Path) -> None:

@@ -14,6 +14,7 @@ from commonward.apps.verify_text import CATALOGUES, WORDS
 from commonward.ledger.checkpoint import Note, parse_note, sign_note
 from commonward.ledger.ids import Purpose
 from commonward.records import judging
+from commonward.records.evidence import RecordStatement
 from tests.evidence_world import World, salt, world_genesis
 from tests.ledgerkit import Kit
 
@@ -28,6 +29,7 @@ def folder(tmp_path_factory):
     evidence = world.record(STORED)
     (root / "ledger.trust").write_bytes(world.trust())
     (root / "record.tlog-proof").write_bytes(evidence.to_bytes())
+    assert isinstance(evidence.statement, RecordStatement)
     bare = replace(evidence, statement=replace(evidence.statement, stored=None))
     (root / "bare.tlog-proof").write_bytes(bare.to_bytes())
     (root / "release.tlog-proof").write_bytes(world.release().to_bytes())

@@ -29,13 +29,14 @@ HOUR = 3_600_000
 
 def a_release(name: object = "r", late: int | None = None) -> Release:
     late_time = None if late is None else BlockTime(late)
-    return Release(Tag(commitment("tag", name)), *(commitment(name, i) for i in range(6)), late_time)
+    request, decision, consent, running, previous, sealed = (commitment(name, i) for i in range(6))
+    return Release(Tag(commitment("tag", name)), request, decision, consent, running, previous, sealed, late_time)
 
 
 def a_break(kit: Kit, name: object = "b", within: int = HOUR) -> BreakGlass:
-    return BreakGlass(
-        Tag(commitment("tag", name)), BlockTime(kit.next_time() + within), *(commitment(name, i) for i in range(3))
-    )
+    request, reason, staff = (commitment(name, i) for i in range(3))
+    review_by = BlockTime(kit.next_time() + within)
+    return BreakGlass(Tag(commitment("tag", name)), review_by, request, reason, staff)
 
 
 def test_a_release_its_receipt_and_an_erasure_change_no_state(kit):

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from commonward.ledger.dues import DueKind, Dues
-from commonward.ledger.state import State
+from commonward.ledger.state import MemoryStore, State
 
 
 @settings(max_examples=50, deadline=None)
@@ -14,7 +14,8 @@ from commonward.ledger.state import State
     )
 )
 def test_as_a_sorted_list_would(steps):
-    dues, expected, n = Dues(State({}.get)), [], 0
+    dues, n = Dues(State(MemoryStore().get)), 0
+    expected: list[tuple[int, bytes]] = []
     for what, time in steps:
         if what == "add":
             n += 1
@@ -32,7 +33,7 @@ def test_as_a_sorted_list_would(steps):
 
 
 def test_a_thousand_at_one_time_come_out_once_each_and_leave_nothing_behind():
-    state = State({}.get)
+    state = State(MemoryStore().get)
     for n in range(1000):
         state.dues.add(5_000, DueKind.CONSENT_ENDS, n.to_bytes(4, "big"))
     out = []

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from commonward.ledger import ids
-from commonward.ledger.encoding import EncodingError, decode, digest, encode
+from commonward.ledger.encoding import EncodingError, Value, decode, digest, encode
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "encoding.json").read_text())
 
@@ -117,7 +117,7 @@ def test_lone_surrogates_have_no_encoding():
 
 
 def test_nesting_ends_at_sixteen_on_the_way_in_and_out():
-    deep = 0
+    deep: Value = 0
     for _ in range(16):
         deep = [deep]
     assert decode(encode(deep)) == deep
@@ -144,7 +144,7 @@ def test_names_of_numbers_and_tuples_encode_as_what_they_stand_for():
 
 def test_only_bytes_are_decoded():
     with pytest.raises(TypeError, match="bytearray"):
-        decode(bytearray(b"\0"))
+        decode(bytearray(b"\0"))  # type: ignore[arg-type]  # on purpose
 
 
 def test_a_label_keeps_digests_of_different_things_apart():

@@ -15,7 +15,8 @@ from tests.ledgerkit import Kit, SoftKey, commitment, demo_genesis
 
 
 def a_release(n: object = 0) -> Release:
-    return Release(Tag(commitment("tag", n)), *(commitment(n, i) for i in range(6)))
+    request, decision, consent, running, previous, sealed = (commitment(n, i) for i in range(6))
+    return Release(Tag(commitment("tag", n)), request, decision, consent, running, previous, sealed)
 
 
 def test_a_carriers_quota_of_transactions_is_charged_to_it_and_not_to_the_signer():
@@ -112,8 +113,9 @@ def test_a_bundle_has_at_most_256_transactions(kit):
 def test_what_is_due_is_swept_256_a_block_and_the_next_block_goes_on():
     kit = Kit(demo_genesis({Parameter.BREAK_GLASS_A_DAY: 1000}))
     deadline = kit.next_time() + 60_000
+    request, reason, staff = (commitment(i) for i in range(3))
     raws = [
-        kit.sign(BreakGlass(Tag(commitment(n)), BlockTime(deadline), *(commitment(i) for i in range(3))), by="north")
+        kit.sign(BreakGlass(Tag(commitment(n)), BlockTime(deadline), request, reason, staff), by="north")
         for n in range(300)
     ]
     assert all(outcome.code == 0 for outcome in kit.block(raws).outcomes)

@@ -23,7 +23,7 @@ def naive_root(pairs, depth=0):
     if len(pairs) == 1:
         [(kh, vh)] = pairs.items()
         return sha(b"\0" + kh + vh)
-    sides = [{}, {}]
+    sides: tuple[dict[bytes, bytes], dict[bytes, bytes]] = ({}, {})
     for kh, vh in pairs.items():
         sides[int.from_bytes(kh, "big") >> (255 - depth) & 1][kh] = vh
     return sha(b"\1" + naive_root(sides[0], depth + 1) + naive_root(sides[1], depth + 1))
@@ -33,7 +33,7 @@ def root_of(values):
     return naive_root({sha(k): sha(v) for k, v in values.items()})
 
 
-class Store(dict):
+class Store(dict[bytes, bytes]):
     """A store that takes what update returned, as the caller of the map does."""
 
     def take(self, writes):
@@ -58,7 +58,8 @@ def filled(count, bits=4):
 
 def grind(prefix_bits, count, start=0):
     """Keys whose hashes share their first bits, as an attacker finds them."""
-    found, n = [], start
+    found: list[bytes] = []
+    n = start
     target = int.from_bytes(sha(b"the victim"), "big") >> (256 - prefix_bits)
     while len(found) < count:
         key = b"ground %d" % n
@@ -79,7 +80,8 @@ def grind(prefix_bits, count, start=0):
     st.data(),
 )
 def test_whatever_comes_and_goes_the_root_is_that_of_what_is_left(rounds, bits, data):
-    store, values = Store(), {}
+    store = Store()
+    values: dict[bytes, bytes] = {}
     tree = AuthenticatedMap(store, bits)
     for changes in rounds:
         named = {b"%d" % n: v for n, v in changes.items()}
@@ -299,7 +301,10 @@ def test_vectors_of_the_map_hold_by_its_rules_alone(row):
         assert verify_presence(root, shown["key"].encode(), shown["value"].encode(), proof)
         assert not verify_presence(root, shown["key"].encode(), b"another", proof)
     for shown in row["absence"]:
-        other = tuple(bytes.fromhex(one) for one in shown["other"]) if shown["other"] else None
+        other = None
+        if shown["other"]:
+            key_hash, value_hash = (bytes.fromhex(one) for one in shown["other"])
+            other = key_hash, value_hash
         proof = MapProof(tuple(bytes.fromhex(one) for one in shown["siblings"]), other)
         assert verify_absence(root, shown["key"].encode(), proof)
         assert not verify_absence(bytes([root[0] ^ 1]) + root[1:], shown["key"].encode(), proof)

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from commonward.ledger import proofs
 from commonward.ledger.encoding import digest, encode
-from commonward.ledger.ids import Algorithm, key_id
+from commonward.ledger.ids import Algorithm, CredentialId, key_id
 from commonward.ledger.proofs import (
     BadKey,
     MemberProof,
@@ -149,6 +149,7 @@ def test_a_member_proof_is_a_detached_cose_sign1_and_comes_back(algorithm, kid, 
 
 def test_a_member_proof_does_not_serve_another_transaction():
     proof = parse_proof(1, member_proof(-8, ED_ID, ED.sign, DIGEST))
+    assert isinstance(proof, MemberProof)
     with pytest.raises(BadSignature):
         check_member(proof, digest("commonward transaction v1", b"another"), -8, ED_PUBLIC)
 
@@ -238,13 +239,14 @@ def test_an_assertion_of_a_real_browser_gets_the_verdict_of_the_vectors(vector):
             signature = unbase64(vector["signature_der_b64url"])
             if vector["alg"] == -7:
                 signature = der_to_rs_low_s(signature)
-        proof = PasskeyProof(
-            unbase64(vector["credential_id_b64url"]),
+        submitted = PasskeyProof(
+            CredentialId(unbase64(vector["credential_id_b64url"])),
             unbase64(vector["authenticator_data_b64url"]),
             unbase64(vector["client_data_json_b64url"]),
             signature,
         )
-        proof = parse_proof(ProofKind.PASSKEY, proof.to_bytes())
+        proof = parse_proof(ProofKind.PASSKEY, submitted.to_bytes())
+        assert isinstance(proof, PasskeyProof)
         rp_id_hash = hashlib.sha256(vector["rp_id"].encode()).digest()
         check_passkey(proof, challenge, vector["alg"], public, rp_id_hash, [vector["origin"]])
         failed = None
@@ -270,7 +272,8 @@ def assertion(client_data=None, flags=0x05, rp=RP_HASH, tail=b"", challenge=DIGE
             b'{"type":"webauthn.get","challenge":"' + encoded + b'","origin":"' + origin.encode() + b'"' + rest
         )
     data = rp + bytes([flags]) + bytes(4) + tail
-    return PasskeyProof(b"credential", data, client_data, p256_sign(data + hashlib.sha256(client_data).digest()))
+    signature = p256_sign(data + hashlib.sha256(client_data).digest())
+    return PasskeyProof(CredentialId(b"credential"), data, client_data, signature)
 
 
 def failing_check(proof, origins=(ORIGIN,), public=P256_PUBLIC, transaction=DIGEST):
@@ -372,6 +375,7 @@ def test_the_cache_remembers_good_signatures_of_exactly_these_bytes_and_forgets_
 def test_a_bad_proof_swapped_into_a_cached_transaction_is_still_refused():
     cache = VerificationCache()
     good = parse_proof(1, member_proof(-8, ED_ID, ED.sign, DIGEST))
+    assert isinstance(good, MemberProof)
     check_member(good, DIGEST, -8, ED_PUBLIC, verifier=cache.verify)
     swapped = MemberProof(good.algorithm, good.key_id, bytes([good.signature[0] ^ 1]) + good.signature[1:])
     with pytest.raises(BadSignature):

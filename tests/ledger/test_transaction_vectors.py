@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import commonward.ledger.transition  # noqa: F401 - with it every refusal is defined
-from commonward.ledger.encoding import encode
+from commonward.ledger.encoding import Encodable, encode
 from commonward.ledger.genesis import Genesis
 from commonward.ledger.merkle.log import MemoryLogStore
 from commonward.ledger.refusals import REFUSALS
@@ -42,7 +42,7 @@ def test_a_transaction_of_each_kind_reads_and_writes_the_same_bytes(each):
     tx = parse_transaction(raw)
     assert (tx.kind, type(tx.payload).__name__) == (each["kind"], each["name"])
     assert tx.digest.hex() == each["digest"] == transaction_digest(bytes.fromhex(each["body"])).hex()
-    body = {
+    body: dict[int, Encodable] = {
         1: tx.ledger,
         2: tx.kind,
         3: tx.nonce,

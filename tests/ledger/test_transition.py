@@ -36,7 +36,8 @@ def test_each_transaction_has_a_leaf_and_the_block_has_one_behind_them():
     )
     path = kit.machine.log.prove_inclusion(accepted.index, tip.size)
     assert verify_inclusion(leaf_hash(staged.leaves[0]), accepted.index, tip.size, path, tip.root)
-    assert decode(staged.leaves[0])[:2] == [1, accepted.digest]
+    leaf = decode(staged.leaves[0])
+    assert isinstance(leaf, list) and leaf[:2] == [1, accepted.digest]
 
 
 def test_state_is_proven_present_and_absent_under_the_root():

@@ -40,7 +40,7 @@ def test_a_struct_reads_back_and_leaves_out_what_is_absent():
         *((1, each) for each in (b"a", b"abcd", "ab")),
         *((2, each) for each in ("", "abcd", "a\n", "\x85")),
         *((3, each) for each in (2, b"")),
-        *((4, each) for each in ([{1: 0}], [{1: 1}] * 3, {}, [{1: 1, 2: 1}])),
+        *((4, each) for each in ([{1: 0}], [{1: 1}] * 3, dict[int, int](), [{1: 1, 2: 1}])),
         *((6, each) for each in (2, b"")),
         *((7, -1), (5, 1), (8, 1), (-1, 1)),
     ],

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from commonward.ledger.audit import Release
 from commonward.ledger.checkpoint import Note, cosign, parse_note, sign_note
 from commonward.ledger.consent import Assurance, Consent, Enrol, credential_key
+from commonward.ledger.encoding import Value
 from commonward.ledger.ids import BlockTime, ConsentId, Purpose
 from commonward.ledger.members import key_key, revoked_staff_key
 from commonward.ledger.registry import AnchorBatch, TooEarly
@@ -32,12 +33,12 @@ def world() -> World:
 
 
 @pytest.fixture(scope="module")
-def record(world) -> Evidence:
+def record(world: World) -> Evidence:
     return world.record(STORED)
 
 
 @pytest.fixture(scope="module")
-def release(world, record) -> Evidence:
+def release(world: World, record: Evidence) -> Evidence:
     return world.release()
 
 
@@ -68,6 +69,7 @@ def test_a_record_that_was_anchored_convinces_and_says_when(world, record, trust
     found = judge(Evidence.parse(record.to_bytes()), trust)
     assert found.convinces
     assert found.member == "north"
+    assert found.signed_after is not None and found.ordered is not None and found.before is not None
     assert found.signed_after < found.ordered < found.before
     assert set(states(found).values()) == {State.PASSED}
 
@@ -156,13 +158,14 @@ def test_rules_of_a_consent_are_opened_one_by_one():
         salt("p"), salt("f"), False,
     )  # fmt: skip
     committed = world.commit(payload, "north")
-    opened = [rule.to_value() for rule in tree.open_some([["permit", "south"]])]
-    evidence = world.evidence(committed, world.kit.key("north"), {5: (bytes(32), opened)})
+    [opened] = [rule.to_value() for rule in tree.open_some([["permit", "south"]])]
+    assert isinstance(opened, list)
+    evidence = world.evidence(committed, world.kit.key("north"), {5: (bytes(32), [opened])})
     trust = load_trust(world.trust())
     found = judge(Evidence.parse(evidence.to_bytes()), trust)
     assert found.convinces
     assert {each.rule: each.facts for each in found.findings}["rules"] == {"count": 1}
-    wider = [[["permit", "shield"], *opened[0][1:]]]
+    wider: list[Value] = [[["permit", "shield"], *opened[1:]]]
     assert failed(judge(replace(evidence, statement={5: (bytes(32), wider)}), trust)) == {"rules"}
     _every_byte(evidence.to_bytes(), trust, 3)
 
@@ -243,6 +246,7 @@ def test_two_thirds_of_the_weight_or_less_do_not_convince(world, record, trust):
 
 def test_a_cosigner_listed_often_counts_once(world, record, trust):
     note = parse_note(renoted(world, record, "clinic", "health", "north").note)
+    assert note.lines[1].seconds is not None
     first = note.lines[1].seconds * 1000
     often = note.with_lines(world.cosigned(note.checkpoint, "north", first + 1000 * n) for n in range(4))
     doubled = Note(often.checkpoint, often.lines * 2)

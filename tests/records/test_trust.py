@@ -6,7 +6,7 @@ import pytest
 
 from commonward.ledger.checkpoint import Authority, known_lines, parse_note
 from commonward.ledger.genesis import SignedGenesis
-from commonward.ledger.ids import Digest, Purpose
+from commonward.ledger.ids import MemberId, Purpose
 from commonward.ledger.members import AUTHORITY_KEY, RevokeKey
 from commonward.ledger.merkle.map_proof import MapProof
 from commonward.records.evidence import Evidence
@@ -35,8 +35,9 @@ class Changed:
         self.fresh = SoftKey("south fresh")
         self.old = kit.key("south", Purpose.COSIGN)
         self.added = self.world.authority_step(self.fresh.add(kit.ledger, "south", Purpose.COSIGN), "south")
-        self.revoked = self.world.authority_step(RevokeKey(self.old.id, Digest(salt("why"))), "south")
-        kit.soft = lambda m, p, soft=kit.soft: self.fresh if (m, p) == ("south", Purpose.COSIGN) else soft(m, p)
+        self.revoked = self.world.authority_step(RevokeKey(self.old.id, salt("why")), "south")
+        before = kit.soft
+        kit.soft = lambda m, p: self.fresh if (m, p) == ("south", Purpose.COSIGN) else before(m, p)
         self.after = self.world.record(b'{"n":2}')
         size = kit.machine.log.size
         self.after = replace(self.after, note=self.world.note(("clinic", "health", "north", "south"), size))
@@ -131,7 +132,7 @@ def test_steps_are_taken_in_order_and_once(changed):
 
 def test_a_genesis_that_a_member_did_not_sign_is_refused(changed):
     genesis = SignedGenesis.parse(changed.world.trust_file().genesis)
-    unsigned = replace(genesis, signatures={**genesis.signatures, "south": bytes(64)})
+    unsigned = replace(genesis, signatures={**genesis.signatures, MemberId("south"): bytes(64)})
     with pytest.raises(TrustRefused, match="south"):
         load_trust(TrustFile(unsigned.to_bytes()).to_bytes())
 

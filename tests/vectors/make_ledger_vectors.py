@@ -123,7 +123,7 @@ def log() -> dict[str, Any]:
     sizes = [0, 1, 2, 3, 7, 8, 255, 256, 257, 600]
     tree = Log(MemoryLogStore())
     tree.append([b"entry %d" % n for n in range(600)])
-    inclusion = [
+    inclusion: list[dict[str, Any]] = [
         {
             "index": index,
             "size": size,
@@ -132,7 +132,7 @@ def log() -> dict[str, Any]:
         }
         for index, size in [(0, 1), (0, 2), (2, 3), (6, 7), (3, 8), (255, 256), (256, 257), (0, 257), (511, 600)]
     ]  # fmt: skip
-    consistency = [
+    consistency: list[dict[str, Any]] = [
         {"old": old, "new": new, "path": [one.hex() for one in tree.prove_consistency(old, new)]}
         for old, new in [(0, 7), (1, 2), (2, 3), (3, 7), (4, 7), (6, 8), (7, 7), (255, 257), (256, 600), (300, 600)]
     ]

@@ -1,6 +1,7 @@
 """The state is written after the block log, and nothing is lost or misread by it."""
 
 import threading
+from collections.abc import Mapping
 
 import pytest
 
@@ -17,7 +18,7 @@ class Slow(MemoryStore):
         self.go = threading.Event()
         self.writes: list[dict[bytes, bytes | None]] = []
 
-    def write(self, changes) -> None:  # type: ignore[no-untyped-def]
+    def write(self, changes: Mapping[bytes, bytes | None]) -> None:
         assert self.go.wait(5)
         self.writes.append(dict(changes))
         super().write(changes)
@@ -43,7 +44,7 @@ class Full(MemoryStore):
 
     full = True
 
-    def write(self, changes) -> None:  # type: ignore[no-untyped-def]
+    def write(self, changes: Mapping[bytes, bytes | None]) -> None:
         if self.full:
             raise StoreFull("state")
         super().write(changes)
