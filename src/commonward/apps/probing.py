@@ -37,7 +37,11 @@ def call(context: ssl.SSLContext, address: Address, *, http: bool) -> Met:
             with context.wrap_socket(plain, server_hostname=address.host) as line:
                 certificate = line.getpeercert(binary_form=True) or b""
                 took = (time.monotonic() - started) * 1000
-                said = _date(line, address) if http else _silence(line)
+                if http:
+                    said = _date(line, address)
+                else:
+                    said = None
+                    _silence(line)
                 # Headers give whole seconds, of which half has passed, on average.
                 ahead = None if said is None else said + 500 - time.time_ns() // 1_000_000
     except ssl.SSLCertVerificationError as cause:

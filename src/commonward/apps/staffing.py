@@ -99,7 +99,8 @@ def held(settings: Settings, now: BlockTime) -> Iterator[Held]:
             continue
         try:
             # At the certificate's own start: what has ended is listed as ended, not as wrong.
-            starts = BlockTime(int(pem.not_valid_before_utc.timestamp()) * 1000)
-            yield Held(path, check_staff(der, member.certificate, member.id, member.kind, min(max(starts, 0), now)))
+            starts = int(pem.not_valid_before_utc.timestamp()) * 1000
+            at = BlockTime(min(max(starts, 0), now))
+            yield Held(path, check_staff(der, member.certificate, member.id, member.kind, at))
         except CertificateRefused as why:
             yield Held(path, None, str(why))

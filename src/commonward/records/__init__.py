@@ -1,1 +1,1 @@
-"""What never goes on the ledger: records, openings, decisions, evidence. Pure; salts, nonces and times are passed in."""
+"""What never goes on the ledger: records, openings, decisions, evidence. Pure: salts, nonces, times are passed in."""
