@@ -9,7 +9,7 @@ import pytest
 
 from commonward.apps.signing import messages
 from commonward.apps.signing.client import Memory, NobodyAnswers
-from commonward.apps.signing.messages import Carried, EntryProof, EntryShown, Fact, StateShown
+from commonward.apps.signing.messages import Carried, EntryProof, Fact, MarksShown, StateShown
 from commonward.apps.signing.proven import Forked, NotProven, Seen, check_later
 from commonward.apps.signing.wallet import KeptPatient
 from commonward.ledger.checkpoint import Checkpoint, Note, parse_note
@@ -36,9 +36,8 @@ def bent_state(change: Callable[[StateShown], StateShown]) -> Callable[[httpx.Re
 
 def bent_entry(change: Callable[[EntryProof], EntryProof]) -> Callable[[httpx.Request, bytes], bytes]:
     def bend(_: httpx.Request, content: bytes) -> bytes:
-        shown = EntryShown.parse(content)
-        assert shown.entry is not None
-        return replace(shown, entry=change(shown.entry)).to_bytes()
+        shown = MarksShown.parse(content)
+        return replace(shown, entries=tuple(map(change, shown.entries))).to_bytes()
 
     return bend
 
@@ -165,7 +164,7 @@ async def test_the_custodian_alone_cannot_hide_its_mark(tmp_path: Path) -> None:
         _, tag = await marked(world)
 
         def hidden(_: httpx.Request, content: bytes) -> bytes:
-            return replace(EntryShown.parse(content), entry=None).to_bytes()
+            return replace(MarksShown.parse(content), entries=()).to_bytes()
 
         world.bridges["north"].bend[messages.MARKS] = hidden
         gate = world.gate()
@@ -179,7 +178,7 @@ async def test_another_tags_mark_is_not_taken_for_this_one(tmp_path: Path) -> No
         assert entry is not None
         gate = world.gate("north")
         proof = await world.blocking(lambda: gate._lines[MemberId("north")].ask(
-            messages.MARKS, messages.TagWanted(tag), EntryShown))  # fmt: skip
+            messages.MARKS, messages.TagsWanted((tag,)), MarksShown))  # fmt: skip
         world.bridges["north"].bend[messages.MARKS] = lambda *_: proof.to_bytes()
         with pytest.raises(NobodyAnswers, match="not what was asked for"):
             await world.blocking(lambda: gate.mark(Tag(b"x" * 32)))
@@ -213,7 +212,7 @@ async def test_an_absence_as_of_an_old_checkpoint_does_not_count(tmp_path: Path)
         gate = world.gate("north")
         await world.blocking(gate.members)
         old = await world.blocking(lambda: gate._lines[MemberId("north")].ask(
-            messages.MARKS, messages.TagWanted(Tag(b"x" * 32)), EntryShown))  # fmt: skip
+            messages.MARKS, messages.TagsWanted((Tag(b"x" * 32),)), MarksShown))  # fmt: skip
         await marked(world)
         world.bridges["north"].bend[messages.MARKS] = lambda *_: old.to_bytes()
         late = world.gate("north")

@@ -36,6 +36,7 @@ from commonward.ledger.consent import EndMandate, StopRecovery
 from commonward.ledger.ids import Digest, Handle, MemberId, parse_digest, parse_member_id
 from commonward.ledger.possession import PasskeyPurpose
 from commonward.ledger.rules import Role, author_of_passkey
+from commonward.records.evidence import label_of
 from commonward.records.openings import commit
 from commonward.workflows.enrolment_request import EnrolmentRequest
 from commonward.workflows.wire import MessageError
@@ -285,7 +286,7 @@ def end(
     """End a representative's mandate: by the patient, or by the representative."""
     with session(wallet, pin_file, lang, yes=yes) as it:
         author = _mandate_of(it, passkey)
-        payload = EndMandate(it.patient.handle, author, commit("commonward EndMandate reason v1", _salt(), reason))
+        payload = EndMandate(it.patient.handle, author, commit(label_of(EndMandate, "reason"), _salt(), reason))
         landed = asyncio.run(it.patient.say(payload))
         fields = {"handle": it.patient.handle, "passkey": author, "index": landed.index}
         emit(fields, as_json=as_json, text=it.words("landed"))

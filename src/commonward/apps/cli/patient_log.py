@@ -12,7 +12,10 @@ from commonward.apps.cli.wallets import Language, PinFile, Session, session
 from commonward.ledger.rules import Role
 from commonward.workflows.breakglass import GlassNotice
 from commonward.workflows.messages import MarkState, PatientMark
-from commonward.workflows.patient_log import PatientLog, read_log
+from commonward.workflows.patient_log import PROBED, PatientLog, read_log
+
+_AHEAD = 2 * PROBED
+"""Numbers of each line that are looked up in one question; later ones are asked for one by one."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -37,6 +40,7 @@ def log(wallet: Wallet, pin_file: PinFile = None, lang: Language = "en", as_json
 
 async def _read(it: Session) -> PatientLog:
     await it.patient.learn_links()
+    it.gate.look_up(it.patient.tags(_AHEAD))
     found = await read_log(it.patient)
     it.patient.save()
     found.unreachable = list(dict.fromkeys(found.unreachable))

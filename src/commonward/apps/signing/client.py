@@ -16,6 +16,7 @@ from typing import Final, NamedTuple, TypeVar
 from commonward.apps.signing import messages
 from commonward.apps.signing.lines import Line, MemberAway
 from commonward.apps.signing.messages import (
+    MAX_TAGS,
     Carried,
     ConsentsWanted,
     EntryProof,
@@ -25,7 +26,9 @@ from commonward.apps.signing.messages import (
     KeyFound,
     KeyKept,
     KeyWanted,
+    MarksShown,
     StateShown,
+    TagsWanted,
     TagWanted,
 )
 from commonward.apps.signing.proven import (
@@ -98,6 +101,13 @@ class _Context:
     taken: int
 
 
+class _Mark(NamedTuple):
+    """What was found out of a tag, and when (ms)."""
+
+    entry: Entry | None
+    taken: int
+
+
 class RemoteGate:
     """Not for several threads at once."""
 
@@ -127,6 +137,7 @@ class RemoteGate:
         self._clock = clock
         self._remember = remember
         self._context: _Context | None = None
+        self._marks: dict[Tag, _Mark] = {}
         self._asked_after: dict[tuple[str, MemberId], int] = {}
         self.doubts: list[tuple[MemberId, str]] = []
         """Members that said what they could not prove, in words: to be shown to the patient."""
@@ -298,11 +309,40 @@ class RemoteGate:
         return check_state(shown, checkpoint)[0]
 
     def mark(self, tag: Tag) -> Entry | None:
-        def fits(entry: Entry) -> bool:
-            payload = transaction_of(entry).payload
-            return isinstance(payload, Release) and payload.tag == tag
+        held = self._marks.get(tag)
+        if held is not None and 0 <= self.now() - held.taken < CONTEXT_LASTS_MS:
+            return held.entry
+        return self.look_up([tag])[tag]
 
-        return self._look(messages.MARKS, TagWanted(tag), fits)
+    def look_up(self, tags: Sequence[Tag]) -> dict[Tag, Entry | None]:
+        """The marks that bear these tags, asked for together; what is found out is remembered for a moment."""
+        found: dict[Tag, Entry | None] = {}
+        for at in range(0, len(tags), MAX_TAGS):
+            found |= self._marks_of(tags[at : at + MAX_TAGS])
+        now = self.now()
+        self._marks |= {tag: _Mark(entry, now) for tag, entry in found.items()}
+        return found
+
+    def _marks_of(self, tags: Sequence[Tag]) -> dict[Tag, Entry | None]:
+        """A mark that any member proves; none where the members asked all say there is none. Raises NobodyAnswers."""
+        found: dict[Tag, Entry | None] = dict.fromkeys(tags)
+
+        def ask(line: Line) -> bool:
+            missing = tuple(tag for tag, entry in found.items() if entry is None)
+            shown = line.ask(messages.MARKS, TagsWanted(missing), MarksShown)
+            for proof in shown.entries:
+                entry = self._checked(line, proof)
+                payload = transaction_of(entry).payload
+                if entry.code != 0 or not isinstance(payload, Release) or payload.tag not in missing:
+                    raise NotProven(f"log entry {entry.index} is not what was asked for")
+                found[payload.tag] = entry
+            if all(entry is not None for entry in found.values()):
+                return True
+            self._recent_enough(line, shown.note)
+            return False
+
+        self._ask_witnesses(ask)
+        return found
 
     def broken_glass(self, tag: Tag) -> Entry | None:
         def fits(entry: Entry) -> bool:
@@ -316,29 +356,45 @@ class RemoteGate:
 
     def _look(self, path: str, asked: Message, fits: Callable[[Entry], bool], *, accepted: bool = True) -> Entry | None:
         """An entry that any member proves; None when the members asked all say there is none. Raises NobodyAnswers."""
+        found: list[Entry] = []
+
+        def ask(line: Line) -> bool:
+            shown = line.ask(path, asked, EntryShown)
+            if shown.entry is None:
+                self._recent_enough(line, shown.note)
+                return False
+            entry = self._checked(line, shown.entry)
+            if not fits(entry) or (accepted and entry.code != 0):
+                raise NotProven(f"log entry {entry.index} is not what was asked for")
+            found.append(entry)
+            return True
+
+        self._ask_witnesses(ask)
+        return found[0] if found else None
+
+    def _ask_witnesses(self, ask: Callable[[Line], bool]) -> None:
+        """Asks members until one shows all, or enough say that there is no more. Raises NobodyAnswers."""
         self._now_context()
-        without, reasons = 0, []
+        heard, reasons = 0, []
         for line in self._from():
             try:
-                shown = line.ask(path, asked, EntryShown)
-                if shown.entry is not None:
-                    entry = self._checked(line, shown.entry)
-                    if not fits(entry) or (accepted and entry.code != 0):
-                        raise NotProven(f"log entry {entry.index} is not what was asked for")
-                    return entry
-                checkpoint, _ = self._believe(line, shown.note)
-                if checkpoint.size < self._seen.size:
-                    raise Stale(f"it says so as of size {checkpoint.size}; size {self._seen.size} was seen before")
+                if ask(line):
+                    return
             except (PeerAway, NotProven) as why:
                 self._failed(line.member, why)
                 reasons.append(str(why))
                 continue
-            without += 1
-            if without == WITNESSES:
-                break
-        if not without:
+            heard += 1
+            if heard == WITNESSES:
+                return
+        if not heard:
             raise NobodyAnswers(f"no member could show the entry: {'; '.join(reasons) or 'none is known'}")
-        return None
+
+    def _recent_enough(self, line: Line, note: bytes) -> None:
+        """That something is not there counts as of the newest checkpoint seen, and not before. Raises Stale."""
+        checkpoint, _ = self._believe(line, note)
+        if checkpoint.size < self._seen.size:
+            raise Stale(f"it says so as of size {checkpoint.size}; size {self._seen.size} was seen before")
 
     def _checked(self, line: Line, shown: EntryProof) -> Entry:
         checkpoint, _ = self._believe(line, shown.note)

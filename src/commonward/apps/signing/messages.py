@@ -20,7 +20,7 @@ TRUST: Final = "/signing/trust"  # GET: the trust file
 CONTEXT: Final = "/signing/context"  # GET ?since=SIZE: StateShown of the members
 TRANSACTIONS: Final = "/signing/transactions"  # a whole transaction -> Carried
 ENTRIES: Final = "/signing/entries"  # EntryWanted -> EntryShown
-MARKS: Final = "/signing/marks"  # TagWanted -> EntryShown: the release that bears a tag
+MARKS: Final = "/signing/marks"  # TagsWanted -> MarksShown: the releases that bear these tags
 GLASSES: Final = "/signing/glasses"  # TagWanted -> EntryShown: the broken glass that bears it
 HANDLES: Final = "/signing/handles"  # HandleWanted -> StateShown of a handle and its passkeys
 CONSENTS: Final = "/signing/consents"  # ConsentsWanted -> StateShown of consents
@@ -32,6 +32,7 @@ SEALING_KEY_FETCH: Final = "/signing/sealing-key/fetch"  # KeyWanted -> KeyFound
 
 MAX_WRAPPED: Final = 256
 MAX_CONSENTS: Final = 64
+MAX_TAGS: Final = 64
 
 
 # --- the ledger, with proofs -----------------------------------------------------------------------
@@ -99,6 +100,19 @@ class EntryWanted(Message):
 @dataclass(frozen=True, slots=True)
 class TagWanted(Message):
     tag: Tag
+
+
+@dataclass(frozen=True, slots=True)
+class TagsWanted(Message):
+    tags: tuple[Tag, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MarksShown(Message):
+    """Of the tags asked for, the marks that stand; of the others none, as of the checkpoint `note` (a word: ask on)."""
+
+    note: bytes
+    entries: tuple[EntryProof, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

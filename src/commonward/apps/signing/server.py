@@ -11,7 +11,7 @@ never in paths; nothing of a request is logged.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Final, Protocol, TypeVar
 
 from fastapi import FastAPI, Query, Request, Response
@@ -21,6 +21,7 @@ from commonward.apps.signing import messages
 from commonward.apps.signing.limits import Guard, Limits
 from commonward.apps.signing.messages import (
     MAX_CONSENTS,
+    MAX_TAGS,
     Carried,
     ConsentsWanted,
     EntryProof,
@@ -31,12 +32,15 @@ from commonward.apps.signing.messages import (
     KeyFound,
     KeyKept,
     KeyWanted,
+    MarksShown,
     StateShown,
+    TagsWanted,
     TagWanted,
 )
 from commonward.apps.signing.proven import Recorder, read_handle, read_members
 from commonward.apps.signing.sealing_keys import SealingKeys
 from commonward.ledger.consent import Consents
+from commonward.ledger.ids import Tag
 from commonward.ledger.refusals import Malformed, Refusal
 from commonward.ledger.rules import Cells
 from commonward.workflows.gate import PatientGate
@@ -111,7 +115,10 @@ def signing_app(
 
     @app.post(messages.MARKS)
     async def post_mark(request: Request) -> Response:
-        return _answer(await desk.shown(gate.mark(TagWanted.parse(await request.body()).tag)))
+        wanted = TagsWanted.parse(await request.body()).tags
+        if len(wanted) > MAX_TAGS:
+            raise MessageError(f"expected at most {MAX_TAGS} tags, got {len(wanted)}")
+        return _answer(await desk.marks(wanted))
 
     @app.post(messages.GLASSES)
     async def post_glass(request: Request) -> Response:
@@ -229,6 +236,14 @@ class _Window:
             return EntryShown(self._proven().note)
         proven = await self._member.ports.ledger.cosigned(entry.index + 1, self._member.practice.cosign_wait_ms)
         return EntryShown(proven.note, self._proof(entry, proven))
+
+    async def marks(self, tags: Sequence[Tag]) -> MarksShown:
+        found = [entry for entry in map(self._gate.mark, dict.fromkeys(tags)) if entry is not None]
+        if not found:
+            return MarksShown(self._proven().note)
+        ledger = self._member.ports.ledger
+        proven = await ledger.cosigned(max(entry.index for entry in found) + 1, self._member.practice.cosign_wait_ms)
+        return MarksShown(proven.note, tuple(self._proof(entry, proven) for entry in found))
 
     def _proof(self, entry: Entry, proven: Proven) -> EntryProof:
         path = self._member.ports.ledger.prove_inclusion(entry.index, proven.size)

@@ -32,7 +32,7 @@ from commonward.apps.signing.words import Words
 from commonward.ledger.consent import Withdraw
 from commonward.ledger.encoding import Digest, decode, encode
 from commonward.ledger.genesis import Genesis, GenesisError, SignedGenesis
-from commonward.ledger.ids import ConsentId, Handle, LedgerId, MemberId, parse_member_id
+from commonward.ledger.ids import ConsentId, Handle, LedgerId, MemberId, Tag, parse_member_id
 from commonward.ledger.possession import PasskeyPurpose
 from commonward.ledger.transactions import Payload, parse_transaction
 from commonward.records import envelope
@@ -42,6 +42,7 @@ from commonward.workflows import commitments
 from commonward.workflows.enrolment import LinkPaper, consent_payload, midnight_after, new_passkey
 from commonward.workflows.enrolment_request import EnrolmentRequest
 from commonward.workflows.gate import PatientGate
+from commonward.workflows.identity import mark_tag
 from commonward.workflows.messages import ConsentOpening, PaperKind, PapersWanted, Relayed, paper_info
 from commonward.workflows.patient import Delivered, Given, NotAccepted, Patient
 from commonward.workflows.patient import Wallet as Papers
@@ -197,6 +198,11 @@ class KeptPatient(Patient):
         if new:
             self.save()
         return new
+
+    def tags(self, count: int) -> list[Tag]:
+        """The first tags of every custodian's line: to be looked up together before the log is read."""
+        lines = [each.tag_key for each in self.wallet.custodians]
+        return [mark_tag(key, n) for key in lines for n in range(1, count + 1)]
 
     async def _links(self, member: MemberId) -> list[LinkPaper]:
         found: list[LinkPaper] = []
