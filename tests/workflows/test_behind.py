@@ -1,5 +1,6 @@
 """The state is written after the block log, and nothing is lost or misread by it."""
 
+import sys
 import threading
 from collections.abc import Mapping
 
@@ -74,3 +75,18 @@ def test_many_writes_and_reads_agree_with_a_plain_store() -> None:
         probe = b"%d" % (n * 7 % 37)
         assert behind.get(probe) == plain.get(probe)
     behind.close()
+
+
+def test_a_write_that_meets_the_end_of_the_one_before_is_taken() -> None:
+    """The other thread forgets its job between any two looks at it: threads change places here as often as they can."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(5):
+            behind = WriteBehind(MemoryStore())
+            for n in range(1500):
+                behind.write({b"key": b"%d" % n})
+                assert behind.get(b"key") == b"%d" % n
+            behind.close()
+    finally:
+        sys.setswitchinterval(usual)

@@ -51,7 +51,8 @@ class WriteBehind:
 
     def write(self, changes: Mapping[bytes, bytes | None]) -> None:
         """Take the changes. Raises what an earlier write met (such as a full disk); these are not taken then."""
-        if self._job is not None and self._job.done() and self._job.exception() is not None:
+        job = self._job  # read once: the other thread may put None there at any moment
+        if job is not None and job.done() and job.exception() is not None:
             self.flush()
         if len(self._waiting) > _MOST:
             self.flush()
