@@ -86,7 +86,7 @@ class Forks:
         self._pids: dict[str, int] = {}
         self._keys: dict[str, MemberKeys] = {}
         self._contexts: dict[str, tuple[ssl.SSLContext, ssl.SSLContext]] = {}
-        vars(wiring)["contexts"] = lambda keys, genesis: self._contexts[keys.member]
+        vars(wiring)["contexts"] = lambda keys, genesis, roll=None: self._contexts[keys.member]
         for module in (wiring, intake):
             vars(module)["open_keys"] = lambda settings: self._keys[settings.member]
         vars(node_process)["_signing"] = lambda node: _NoPages()

@@ -349,6 +349,12 @@ def faults(ward: Ward, handle: Handle) -> list[Fault]:
     return [fault for copy in ward.south.copies(handle).values() for fault in copy.faults]
 
 
+def told(ward: Ward, handle: Handle) -> str:
+    """What south holds and wrote down, for the message of a failure."""
+    copies = [(copy.index, bool(copy.receipt), copy.later, copy.faults) for copy in ward.south.copies(handle).values()]
+    return f"{copies} {[(entry.event.name, entry.detail) for entry in ward.south.log() if entry.handle == handle]}"
+
+
 def acknowledged(ward: Ward) -> bool:
     recalls = list(Drawer(ward.north.vault, ward.north.sealing, "recalls", Recall).every())
     return bool(recalls) and all(recall.ack for _, recall in recalls)
@@ -362,7 +368,7 @@ def kill_recall(ward: Ward, step: str) -> None:
     ward.real.takes("north", ward.real.file(ward.new("correction"), correction))
     ward.killed_at(member, step)
     until(lambda: faults(ward, someone.handle) and acknowledged(ward), "the recall is told and acknowledged")
-    assert faults(ward, someone.handle) == [Fault.CORRECTED]
+    assert faults(ward, someone.handle) == [Fault.CORRECTED], told(ward, someone.handle)
     recalled = [entry for entry in ward.south.log() if entry.event is Event.RECALLED and entry.handle == someone.handle]
     assert len(recalled) == 1
     recalls = Drawer(ward.north.vault, ward.north.sealing, "recalls", Recall)
@@ -390,7 +396,7 @@ def kill_erasure(ward: Ward, step: str) -> None:
     until(lambda: faults(ward, someone.handle), "who received it is told")
     _, row = ward.north.records()[record]
     assert (row.sealed, row.wrapped) == (b"", b"") and row.fingerprint
-    assert faults(ward, someone.handle) == [Fault.ERASED]
+    assert faults(ward, someone.handle) == [Fault.ERASED], told(ward, someone.handle)
     assert len(ward.real.on_ledger(Erased.KIND, "north")) == before + 1
     assert sum(entry.event is Event.ERASED for entry in ward.north.log()) == before + 1
 

@@ -233,8 +233,8 @@ class Requests:
         """Asks again for everything that was asked and never answered; what is too old is let go."""
         copies = []
         for key, asking in list(self._asking.every()):
-            if key in self._flying:
-                continue
+            if key in self._flying or self._asking.get(key) is None:
+                continue  # on its way, or answered while this was busy with another
             if self._member.now() - asking.at > self._member.practice.request_lasts_ms:
                 self._asking.remove(key)
                 continue
@@ -326,9 +326,11 @@ class Requests:
         except (LedgerAway, LedgerRefused):
             return copy
         facts = replace(facts, index=landed.index)
-        copy = replace(copy, receipt=facts.to_bytes())
         with member.ports.vault.transaction():
-            self.copies.put(copy.tag, copy, under=copy.handle)
+            held = self.copies.get(copy.tag)  # a recall may have been marked meanwhile, or the copy let go
+            copy = replace(held or copy, receipt=facts.to_bytes())
+            if held is not None:
+                self.copies.put(copy.tag, copy, under=copy.handle)
             member.submitter.done(key)
             self._mailbox.post(copy.handle, PaperKind.RECEIPT, copy.tag, facts.to_bytes())
         member.ports.steps.reach("request.receipted")
@@ -518,8 +520,12 @@ class Requests:
             proofs = Proofs.parse(answer)
         except (PeerAway, MessageError):
             return copy
-        copy = replace(copy, later=proofs.ids, anchors=proofs.anchors, index=max(copy.index, proofs.index))
-        self.copies.put(copy.tag, copy, under=copy.handle)
+        with self._member.ports.vault.transaction():
+            held = self.copies.get(copy.tag)  # a recall may have been marked meanwhile, or the copy let go
+            if held is None:
+                return copy
+            copy = replace(held, later=proofs.ids, anchors=proofs.anchors, index=max(held.index, proofs.index))
+            self.copies.put(copy.tag, copy, under=copy.handle)
         return copy
 
     # shared
