@@ -2,9 +2,10 @@
 
 import pytest
 
+from commonward.ledger.ids import MemberId
 from commonward.workflows.desk import Refused
 from commonward.workflows.memory import Killed
-from commonward.workflows.messages import RECALL, Fault, RecallNotice
+from commonward.workflows.messages import LATER_PROOFS, RECALL, Fault, RecallNotice
 from tests.consortium import Consortium, Person, observation, permit
 
 
@@ -125,3 +126,27 @@ async def test_a_correction_that_moves_a_record_to_another_patient_takes_it_from
         hers = {held.record.id for held in c.north.office.holdings.of(ada.handle)}
         assert hers == {"o2"}, "no version of it is hers any more"
         assert {held.record.id for held in c.north.office.holdings.of(bea.handle)} == {"o1"}
+
+
+async def test_a_recall_that_arrives_while_a_later_proof_is_fetched_is_kept() -> None:
+    async with Consortium() as c:
+        ada = await c.patient("ada", at=("north",))
+        await c.north.takes(observation("o1", "ada"))
+        await ada.grants(permit("south"))
+        await c.south.fetches(ada, "north")  # not anchored yet: its proof follows
+        await c.north.ticks()
+        inner = c.north.office.desk.answer
+
+        async def answer(asker: MemberId, path: str, body: bytes) -> bytes:
+            said = await inner(asker, path, body)
+            if path == LATER_PROOFS:
+                await c.north.takes(observation("o1", "ada", "9.99", status="corrected"))
+                c.north.office.recalls.raise_for_corrections()
+                await c.north.office.recalls.send()
+                assert faults(c, "south") == [Fault.CORRECTED]
+            return said
+
+        c.peers.open_door(c.north.name, answer)
+        await c.south.office.requests.tend()
+        assert faults(c, "south") == [Fault.CORRECTED]
+        assert [len(copy.later) for _, copy in c.south.office.requests.copies.every()] == [1]
