@@ -23,7 +23,9 @@ Data = Annotated[
 ]
 Wallet = Annotated[
     Path,
-    typer.Option("--wallet", envvar="COMMONWARD_WALLET", help="A patient's wallet, as `commonward patient new` makes it."),
+    typer.Option(
+        "--wallet", envvar="COMMONWARD_WALLET", help="A patient's wallet, as `commonward patient new` makes it."
+    ),
 ]
 
 
