@@ -32,9 +32,12 @@ def _consortium(directory: Path) -> dict[str, object]:
 
 
 def _alive(pid: int) -> bool:
-    # A pid may have been given to another program since: only one of ours is ours.
+    # A pid may have been given to another program since: only one of ours is ours. Between fork and exec a child has
+    # no command line yet; one that ended and was not waited for (state Z) has none any more.
     with contextlib.suppress(ProcessLookupError, FileNotFoundError):
-        return b"commonward" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return state != "Z" and (not command or b"commonward" in command)
     return False
 
 

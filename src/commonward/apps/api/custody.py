@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from commonward.apps.api.status import node_of
-from commonward.apps.api.words import to_ground, to_handle, to_record
+from commonward.apps.api.words import BadWord, to_ground, to_handle, to_record
 from commonward.apps.wiring import Node
 from commonward.workflows.enrolment_request import EnrolmentRequest
 from commonward.workflows.erasure import HoldPaper
@@ -73,9 +73,13 @@ class LegalHold(BaseModel):
 async def enrol(request: Request, body: Enrol) -> dict[str, Any]:
     """Bind a patient's first passkey to a handle, after the identity check in person."""
     node = node_of(request)
-    wanted = EnrolmentRequest.parse(base64.b64decode(body.request, validate=True))
+    try:
+        wanted = EnrolmentRequest.parse(base64.b64decode(body.request, validate=True))
+        passkey = wanted.passkey()
+    except ValueError as cause:
+        raise BadWord(f"this is no enrolment request as `commonward patient new` writes it: {cause}") from cause
     landed = await node.office.enrolment.enrol(
-        wanted.handle, wanted.passkey(), wanted.sealing, body.words, node.staff_number(body.staff)
+        wanted.handle, passkey, wanted.sealing, body.words, node.staff_number(body.staff)
     )
     return {"handle": wanted.handle.hex(), "digest": landed.digest.hex(), "index": landed.index, "at": landed.time}
 

@@ -33,6 +33,7 @@ from commonward.workflows.patient_log import PatientLog, read_log
 
 PATIENT: Final = "ee9f8dd8-72d2-4769-8020-89e504b1504b"  # Liz Conn, made by Synthea
 PIN: Final = b"190325"
+_AHEAD: Final = 32  # tags looked up at once: those of the marks shown, and as many beyond
 HIDDEN_TYPES: Final = "mental-health"
 NORTH, SOUTH, CLINIC, INSURER = "north", "south", "clinic", "insurer"
 
@@ -149,8 +150,8 @@ class _Story:
         self.voice.good(f"her passkey speaks for the handle {self.handle[:8]}…, linked to {linked['records']} records")
 
     def _open_wallet(self) -> KeptPatient:
-        gate = self.wallet.gate(WallClock())
-        return self.wallet.patient(gate, self._show, self.words, SystemEntropy())
+        self.gate = self.wallet.gate(WallClock())
+        return self.wallet.patient(self.gate, self._show, self.words, SystemEntropy())
 
     def _show(self, shown: Shown) -> None:
         self.voice.panel("\n".join(shown.lines), f"What her phone shows before it signs: {shown.title}")
@@ -244,6 +245,7 @@ class _Story:
         )
 
     async def _log(self) -> PatientLog:
+        self.gate.look_up(self.patient.tags(_AHEAD))
         return await read_log(self.patient)
 
     # 8
