@@ -184,6 +184,7 @@ def test_a_copy_with_one_byte_altered_says_so_plainly_and_is_not_shown(processes
     assert ran.code == 1
     assert "ALTERED" in ran.err and "Do not rely on it" in ran.err and "Haemoglobin" not in ran.out
     assert displayed(processes) == before
-    assert "ALTERED" in processes.run("south", "records", "list").out
+    assert "ALTERED" in processes.run("south", "records", "list", "--handle", patient.handle).out
+    assert "ALTERED" not in processes.run("south", "records", "list", "--handle", "00" * 16).out, "it is no one else's"
     assert asks(processes, patient).code == 0, "asked again, it comes again"
     assert shows(processes, patient, "--copy", asks(processes, patient, "--json").json["tag"]).code == 0

@@ -126,7 +126,7 @@ def found(
     for folder in (directory, directory / "members", directory / "patients"):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     started = BlockTime(now - now % 1000)
-    made = {plan.id: _member_folder(directory, plan, members, operator, sequencer, started) for plan in members}
+    made = {plan.id: make_member(directory, plan, members, operator, sequencer, started) for plan in members}
     genesis = make_genesis(
         name=name,
         created=started,
@@ -156,7 +156,7 @@ def found(
     return Founded(directory=directory, genesis=signed, members=folders, operator=operator)
 
 
-def _member_folder(
+def make_member(
     directory: Path,
     plan: MemberPlan,
     members: Sequence[MemberPlan],
@@ -164,6 +164,7 @@ def _member_folder(
     sequencer: Address,
     now: BlockTime,
 ) -> tuple[MemberKeys, GenesisMember]:
+    """One member's folder with passphrase, CA, keys and settings, and what genesis or an application says of it."""
     folder = directory / "members" / plan.id
     for path in (folder, folder / "ca", folder / "keys", folder / "staff", folder / "ledger"):
         path.mkdir(mode=0o700)

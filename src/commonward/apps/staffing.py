@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from commonward.adapters.keys import CertificateAuthority, StaffKey, read_private
 from commonward.adapters.keys.errors import KeyFileExposed, KeyFileMissing, KeyFileUnreadable
+from commonward.apps.applying import applied
 from commonward.apps.settings import BadSettings, Settings
 from commonward.apps.wiring import read_genesis
 from commonward.ledger.genesis import GenesisMember
@@ -36,9 +37,9 @@ class Held:
 
 
 def own_member(settings: Settings) -> GenesisMember:
-    """This member as genesis has it. Raises BadSettings."""
+    """This member as genesis has it, or as it applied to be admitted later. Raises BadSettings."""
     genesis = read_genesis(settings)
-    found = next((each for each in genesis.members if each.id == settings.member), None)
+    found = next((each for each in genesis.members if each.id == settings.member), None) or applied(settings.data)
     if found is None:
         known = ", ".join(each.id for each in genesis.members)
         raise BadSettings(f"member: expected one of genesis ({known}), got {settings.member!r}")

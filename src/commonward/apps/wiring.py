@@ -31,6 +31,7 @@ from commonward.apps.founding import GENESIS
 from commonward.apps.settings import BadSettings, Settings
 from commonward.ledger.genesis import Genesis, GenesisError, SignedGenesis
 from commonward.ledger.ids import Algorithm, BlockTime, KeyId, MemberId, Purpose, key_id
+from commonward.ledger.members import Roll
 from commonward.ledger.proofs import self_test
 from commonward.records.certificates import CertificateRefused, check_staff
 from commonward.workflows import desk as desks
@@ -134,10 +135,14 @@ def _key_of(certificate: bytes) -> KeyId | None:
     return key_id(Algorithm.EDDSA, public.public_bytes_raw())
 
 
-def contexts(keys: MemberKeys, genesis: Genesis) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """TLS for listening and for calling. Members admitted later are added by restarting the node."""
-    authorities = [member.certificate for member in genesis.members]
-    return server_context(keys, authorities), client_context(keys, authorities)
+def contexts(keys: MemberKeys, genesis: Genesis, roll: Roll | None = None) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """TLS for listening and for calling, with the members of genesis and of `roll`.
+
+    Members admitted from now on are added by restarting the process.
+    """
+    later = [] if roll is None else [roll.certificate(member) for member in roll.ids()]
+    authorities = {member.certificate for member in genesis.members} | {each for each in later if each is not None}
+    return server_context(keys, sorted(authorities)), client_context(keys, sorted(authorities))
 
 
 def open_sequencer(settings: Settings) -> tuple[Sequencer, ChainFiles, Resolve, ssl.SSLContext]:
@@ -169,7 +174,7 @@ def open_sequencer(settings: Settings) -> tuple[Sequencer, ChainFiles, Resolve, 
         member = view.roll.get(found.member)
         return found.member if found.covers(now) and member is not None and member.active else None
 
-    server, _ = contexts(keys, genesis)
+    server, _ = contexts(keys, genesis, sequencer.machine.view().roll)
     return sequencer, files, tls_resolver(holder), server
 
 
@@ -194,7 +199,7 @@ class Node:
             clock=clock,
         )
         resolve = tls_resolver(lambda key: self.replica.key_holder(key, Purpose.TLS))
-        self._server_context, client = contexts(self.keys, self.genesis)
+        self._server_context, client = contexts(self.keys, self.genesis, self.replica.machine.view().roll)
         addresses = {MemberId(name): (each.host, each.port) for name, each in settings.peers.items()}
         self.peers = PeerClient(self.keys.member, client, addresses, resolve, self.answer)
         self.follower = Follower(self.replica, client, resolve, settings.sequencer.host, settings.sequencer.port)

@@ -87,11 +87,13 @@ class Drawer(Generic[M]):
                 yield key, self._opened(key, sealed)
             after = page[-1][0]
 
-    def places(self) -> list[bytes]:
-        """The keys of all papers, in order, none opened: for who must go on where one was altered."""
+    def places(self, group: bytes | None = None) -> list[bytes]:
+        """The keys of all papers, or of one group's, none opened: for who must go on where one was altered."""
         found: list[bytes] = []
         after = b""
-        while page := self._cabinet.every(self._name, after):
+        while page := (
+            self._cabinet.every(self._name, after) if group is None else self._cabinet.under(self._name, group, after)
+        ):
             found += [key for key, _ in page]
             after = page[-1][0]
         return found

@@ -74,13 +74,13 @@ async def copies(request: Request, handle: str | None = None) -> list[dict[str, 
     requests = node_of(request).office.requests
     wanted = None if handle is None else to_handle(handle)
     found = []
-    for tag in requests.copies.places():
+    for tag in requests.copies.places(wanted):
         try:
             copy = requests.copies.get(tag)
         except Altered as why:
             found.append({"tag": tag.hex(), "altered": str(why)})
             continue
-        if copy is not None and (wanted is None or copy.handle == wanted):
+        if copy is not None:
             found.append(described(copy, requests))
     return found
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from commonward.apps import applying, founding
 from commonward.apps import settings as node_settings
 from commonward.apps.api.client import ControlClient
 from commonward.apps.cli.groups import group
 from commonward.apps.cli.output import REFUSED, AsJson, Data, emit, err, fail
 from commonward.apps.cli.plain import plain, when
+from commonward.apps.settings import Address
+from commonward.apps.wiring import WallClock
 from commonward.ledger.ids import Purpose
 from commonward.ledger.parameters import Parameter
 
@@ -26,6 +30,7 @@ Why = Annotated[str, typer.Option(help="Why, in words. Kept here; the ledger sho
 
 def add_to(app: typer.Typer) -> None:
     members = group(app, "member", "Who belongs to the consortium.")
+    members.command("apply")(apply)
     members.add_typer(_propose, name="propose", no_args_is_help=True)
     members.command("proposals")(proposals)
     members.command("vote")(vote)
@@ -36,6 +41,31 @@ def add_to(app: typer.Typer) -> None:
 
 
 # ------------------------------------------------------------------------------------------------------------ deciding
+
+
+def apply(
+    directory: Annotated[Path, typer.Argument(help="Where the new member's folder is to be: DIRECTORY/members/ID.")],
+    member: Annotated[str, typer.Option(help="ID:KIND[:TIER][=NAME] of the applicant.")],
+    consortium: Annotated[Path, typer.Option(help="The consortium's public folder: its genesis and addresses.")],
+    listen: Annotated[str, typer.Option(help="HOST:PORT where the new node will answer members.")],
+    signing: Annotated[str, typer.Option(help="HOST:PORT where it will answer patients.")],
+    as_json: AsJson = False,
+) -> None:
+    """Make a new member's folder, and the application that the members vote on."""
+    (wanted,) = founding.plan([member], "127.0.0.1", 1)
+    plan = replace(wanted, listen=Address.parse(listen, "--listen"), signing=Address.parse(signing, "--signing"))
+    folder, asked = applying.apply(directory, consortium, plan, WallClock().now())
+    file = folder / applying.APPLICATION
+    emit(
+        {"folder": folder, "application": file, "member": asked.member},
+        as_json=as_json,
+        text=f"Made {plain(str(folder))} for {plain(asked.member)}.\n"
+        f"Give {plain(str(file))} to a member, which proposes you:\n"
+        "    commonward member propose admit FILE --grounds WORDS --data DATA\n"
+        f'Once a vote has carried it, every member adds\n    {asked.member} = "{plan.listen}"\n'
+        "under \\[peers] of its node.toml and restarts its node, the operator its sequencer too.\n"
+        f"Then start yours with: commonward node {plain(str(folder))}",
+    )
 
 
 @_propose.command()
