@@ -173,7 +173,7 @@ def _change(body: Wanted) -> Change:
 
 def described(change: Struct) -> dict[str, Any]:
     """A change in words that a person can vote on."""
-    said: dict[str, Any] = {"kind": type(change).__name__}
+    said: dict[str, Any] = {"change": type(change).__name__}
     for each in change.FIELDS:
         value = getattr(change, each.name)
         if isinstance(value, bytes):

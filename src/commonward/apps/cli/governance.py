@@ -137,7 +137,7 @@ def proposals(data: Data, as_json: AsJson = False) -> None:
     found = ControlClient(node_settings.load(data)).get("/proposals")
     for each in found:
         change = dict(each["change"])
-        kind = plain(str(change.pop("kind")))
+        kind = plain(str(change.pop("change")))
         facts = "\n".join(f"    {plain(name):<12} {plain(_fact(value))}" for name, value in change.items())
         emit(
             each,
