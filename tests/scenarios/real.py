@@ -66,11 +66,11 @@ SOON_S = 60.0
 
 
 def until(wanted: Callable[[], T | None], what: str, within_s: float = SOON_S) -> T:
-    """The first value that is neither None nor False."""
+    """The first value that is true; an empty list is not."""
     deadline = time.monotonic() + within_s
     while True:
         found = wanted()
-        if found is not None and found is not False:
+        if found:
             return found
         assert time.monotonic() < deadline, f"not in {within_s:g} s: {what}"
         time.sleep(0.02)
