@@ -10,15 +10,27 @@ The patient is known to who asks, so a reference to the patient leads to nothing
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from commonward.records.decide import Decider, Decision, Facts, Reason
-from commonward.records.record import Record
 
 Key = TypeVar("Key")
 
 
-def references_within(records: Mapping[Key, Record]) -> dict[Key, frozenset[Key]]:
+class Referring(Protocol):
+    """What is needed of a record here; `Record` has it."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def keys(self) -> tuple[str, str]: ...
+
+    @property
+    def references(self) -> tuple[str, ...]: ...
+
+
+def references_within(records: Mapping[Key, Referring]) -> dict[Key, frozenset[Key]]:
     """For each record the others of this set that it refers to, by `Type/id`, `urn:uuid:id` or a URL that ends so."""
     by_name: dict[str, list[Key]] = defaultdict(list)  # several versions of a record bear one name
     for key, record in records.items():

@@ -57,7 +57,7 @@ class EvidenceDesk:
         if held is None or anchor is None:
             raise NoEvidence("this record is erased, altered, or not anchored yet")
         entry = self._entry(anchor.index)
-        stored = held.record.stored if whole else None
+        stored = held.stored if whole else None
         return self._build(entry, RecordStatement(held.salt, anchor.proof(), stored), seen)
 
     def anchored_by(self, record: bytes) -> bytes | None:

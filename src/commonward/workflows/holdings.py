@@ -10,13 +10,25 @@ from commonward.records.envelope import EnvelopeError, open_record, unwrap_key
 from commonward.records.fingerprint import Fingerprint, fingerprint, verify_in_batch
 from commonward.records.propagation import decide_set, references_within
 from commonward.records.record import Record, Source
+from commonward.records.stored import Stored
 from commonward.workflows.member import Member
 from commonward.workflows.member_log import Event
 from commonward.workflows.messages import Anchor
 from commonward.workflows.ports import RecordRow
 
 _HERE: Final = Source("", "", "fhir-r4")
-_FACTS_KEPT: Final = 20_000
+_KNOWN_KEPT: Final = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a decision needs of a record: facts, and the names by which records refer to each other."""
+
+    resource_type: str
+    id: str
+    keys: tuple[str, str]
+    references: tuple[str, ...]
+    facts: Facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +37,14 @@ class Held:
 
     number: int
     row: RecordRow
-    record: Record
+    stored: Stored
     salt: bytes
+    known: Known
+
+    @property
+    def record(self) -> Record:
+        """Read anew from the stored bytes each time."""
+        return Record.from_stored(self.stored, _HERE, self.row.version)
 
     @property
     def id(self) -> bytes:
@@ -46,7 +64,8 @@ class Holdings:
 
     def __init__(self, member: Member) -> None:
         self._member = member
-        self._facts: OrderedDict[bytes, Facts] = OrderedDict()
+        self._known: OrderedDict[bytes, Known] = OrderedDict()
+        self._sound: OrderedDict[tuple[int, bytes], None] = OrderedDict()
 
     def of(self, handle: Handle) -> list[Held]:
         """Everything current that this handle stands for. What does not open is left out, and logged as altered."""
@@ -67,35 +86,43 @@ class Holdings:
         except EnvelopeError:
             self._altered(number, "its seal is broken")
             return None
-        return Held(number, row, Record.from_stored(stored, _HERE, row.version), salt)
+        return Held(number, row, stored, salt, self._known_of(row, stored))
 
     def decide(self, held: list[Held], decider: Decider) -> dict[bytes, Decision]:
         """On all records of the patient at once: labels and silence follow references."""
-        facts = {each.id: self._facts_of(each) for each in held}
-        references = references_within({each.id: each.record for each in held})
-        return decide_set(decider, facts, references)
+        known = {each.id: each.known for each in held}
+        return decide_set(decider, {key: each.facts for key, each in known.items()}, references_within(known))
 
-    def _facts_of(self, held: Held) -> Facts:
-        """Facts follow from the stored bytes, and an id from them: so they may be kept."""
-        facts = self._facts.get(held.id)
-        if facts is None:
-            facts = self._facts[held.id] = self._member.sensitivity.facts(held.record)
-            if len(self._facts) > _FACTS_KEPT:
-                self._facts.popitem(last=False)
-        return facts
+    def _known_of(self, row: RecordRow, stored: Stored) -> Known:
+        """It follows from the stored bytes, and a row's id from them: so it may be kept."""
+        known = self._known.get(row.id)
+        if known is None:
+            record = Record.from_stored(stored, _HERE, row.version)
+            facts = self._member.sensitivity.facts(record)
+            known = Known(record.resource_type, record.id, record.keys, record.references, facts)
+            self._known[row.id] = known
+            if len(self._known) > _KNOWN_KEPT:
+                self._known.popitem(last=False)
+        return known
 
     def is_sound(self, held: Held) -> bool:
         """Whether what is held is what was anchored (or, not anchored yet, what was taken in)."""
-        print_ = fingerprint(held.record.stored, held.salt)
+        print_ = fingerprint(held.stored, held.salt)
         if print_.digest != held.row.fingerprint:
             self._altered(held.number, "it does not have the fingerprint it was taken in with")
             return False
+        place = (held.number, print_.digest)
+        if place in self._sound:
+            return True  # this fingerprint was led to its root on the ledger before, and neither can change
         anchor = self.anchor(held)
         if anchor is None:
             return True  # pending: its proof follows
         if not anchored(self._member, anchor, print_):
             self._altered(held.number, "its fingerprint is not under the anchored root")
             return False
+        self._sound[place] = None
+        if len(self._sound) > _KNOWN_KEPT:
+            self._sound.popitem(last=False)
         return True
 
     def anchor(self, held: Held) -> Anchor | None:

@@ -198,7 +198,7 @@ class Releases:
         paper = MarkPaper(
             facts, request.requester, request.purpose, staff.role, staff.department,
             staff.number, member.now(), tuple(each.id for each in records),
-            tuple(sorted({each.record.resource_type for each in records})), decisions, late, request.glass,
+            tuple(sorted({each.known.resource_type for each in records})), decisions, late, request.glass,
             request.reason,
         )  # fmt: skip
         paper = replace(paper, seen=self._capture(judged))
@@ -222,7 +222,7 @@ class Releases:
 
     def _sent(self, held: Held) -> SentRecord:
         return SentRecord(
-            held.thing, held.id, held.version, held.record.stored, held.salt, self._holdings.anchor(held),
+            held.thing, held.id, held.version, held.stored, held.salt, self._holdings.anchor(held),
             self._holdings.replaced_by(held),
         )  # fmt: skip
 
@@ -366,7 +366,7 @@ class Releases:
         """The patient's line of marks here, by number, from the one after `after`."""
         found = []
         for row in self._member.ports.vault.marks(handle, after + 1, limit):
-            if row.state is State.RESERVED and self._member.ports.ledger.mark(row.tag) is None:
+            if row.state is State.RESERVED and self._member.ports.ledger.mark(row.tag, self._member.id) is None:
                 break  # neither stands nor left: it is nothing yet
             found.append(self._line(self.paper(row)))
         return found
