@@ -9,7 +9,6 @@ from commonward.ledger.audit import (
     LateOutOfBounds,
     LogRoot,
     NoReviewOpen,
-    NotYourTag,
     Receipt,
     Release,
     Review,
@@ -59,10 +58,25 @@ def test_broken_glass_is_closed_by_a_review_of_the_member_that_broke_it(kit):
     kit.accept(asked, by="south")
     kit.refuse(TagTaken, asked, by="south")
     found = Review(asked.tag, commitment("finding"), commitment("reviewer"))
-    kit.refuse(NotYourTag, found, by="north")
+    kit.refuse(NoReviewOpen, found, by="north")
     kit.accept(found, by="south")
     kit.refuse(NoReviewOpen, found, by="south")
     assert kit.machine.view().glasses.count("south").open == 0
+
+
+def test_nobody_takes_the_tag_of_anothers_broken_glass_by_being_first(kit):
+    """Health sees South's broken glass on its way and puts its own under that tag: both stand, each with its review."""
+    asked = a_break(kit)
+    squat = replace(a_break(kit, "squat"), tag=asked.tag)
+    kit.accept(squat, by="north")
+    kit.accept(asked, by="south")
+    kit.accept(Review(asked.tag, commitment("finding"), commitment("reviewer")), by="south")
+    kit.later(HOUR + 1000)
+    kit.settle()
+    glasses = kit.machine.view().glasses
+    left = glasses.get("north", asked.tag)
+    assert glasses.get("south", asked.tag) is None and glasses.count("south").overdue == 0
+    assert left is not None and left.overdue and glasses.count("north").overdue == 1
 
 
 def test_glass_that_nobody_reviewed_in_time_shows_by_itself(kit):
@@ -71,7 +85,7 @@ def test_glass_that_nobody_reviewed_in_time_shows_by_itself(kit):
     assert kit.machine.next_due is not None and kit.machine.next_due >= asked.review_by
     kit.later(HOUR + 1000)
     kit.settle()
-    glass = kit.machine.view().glasses.get(asked.tag)
+    glass = kit.machine.view().glasses.get("south", asked.tag)
     assert glass is not None and glass.overdue and kit.machine.view().glasses.count("south").overdue == 1
     kit.accept(Review(asked.tag, commitment("finding"), commitment("reviewer")), by="south")
     assert kit.machine.view().glasses.count("south").overdue == 0

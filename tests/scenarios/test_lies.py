@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from commonward.ledger.audit import BreakGlass
+from commonward.ledger.audit import BreakGlass, Release
 from commonward.ledger.consent import EndMandate
-from commonward.ledger.ids import Handle, Tag
+from commonward.ledger.ids import BlockTime, Handle, Tag
 from commonward.ledger.parameters import Parameter
 from commonward.ledger.possession import PasskeyPurpose
 from commonward.records.certificates import sign_statement
@@ -15,6 +15,7 @@ from commonward.records.rules import Rule
 from commonward.workflows import judging
 from commonward.workflows.breakglass import GlassRefused
 from commonward.workflows.enrolment import LinkPaper, WitnessedForm, midnight_after, new_passkey
+from commonward.workflows.identity import mark_tag
 from commonward.workflows.memory import CountedEntropy, Killed
 from commonward.workflows.messages import (
     OPENING,
@@ -274,6 +275,42 @@ async def test_a_custodian_cannot_hide_a_release_by_calling_it_late(withdrawn: b
         assert any("hidden" in trouble.what for trouble in log.troubles)
 
 
+async def test_nobody_delays_a_release_by_putting_a_mark_under_its_tag_first() -> None:
+    """The operator reads the tag in North's bundle and has Health sign a mark under it before North's is ordered."""
+    async with Calm() as c:
+        ada = await ada_of(c)
+        await ada.grants(permit("south"))
+        link = c.north.office.member.identity.linked(ada.handle)
+        assert link is not None
+        a, b, d, e, f, g = (commitment("squat", n) for n in range(6))
+        squat = Release(mark_tag(link.tag_key, 1), a, b, d, e, f, g)
+        await c.health.node.submit(c.engine.sign(squat, by="health"))
+        await c.engine.settle()
+        assert (await ada.log()).whole, "nor does it look like a release that North hides"
+        copy = await c.south.fetches(ada, "north")
+        assert copy.index >= 0 and copy.tag == squat.tag
+        log = await ada.log()
+        assert log.whole and [mark.facts.tag for mark in log.marks] == [squat.tag]
+
+
+async def test_nobody_keeps_a_doctor_from_breaking_the_glass_by_taking_its_tag() -> None:
+    """The clinic, which may break glass too, sees the tag on its way and is first under it."""
+    async with Calm() as c:
+        ada = await ada_of(c)
+        glass = c.south.office.glass
+        tag = glass.prepare(c.south.staff(), c.south.visit(ada), c.north.name, "unconscious")
+        a, b, d = (commitment("squat", n) for n in range(3))
+        review_by = BlockTime(c.engine.clock.now() + 3_600_000)
+        taken = await c.clinic.node.submit(c.engine.sign(BreakGlass(tag, review_by, a, b, d), by="clinic"))
+        assert taken.code == 0
+        await c.engine.settle()
+        await glass._mark(tag)
+        assert (await glass._fetch(tag)).index >= 0
+        reviewed = await glass.review(c.south.staff(number="n2"), tag, "it was one")
+        assert reviewed.finding and c.south.node.broken_glass(tag, c.south.name) is not None
+        assert ada.handle and len((await ada.log()).troubles) == 0
+
+
 async def test_a_copy_got_in_an_emergency_is_not_shown_for_another_purpose() -> None:
     async with Calm() as c:
         ada = await released(c)
@@ -335,9 +372,9 @@ async def test_a_glass_broken_beyond_the_quota_while_the_ledger_was_away_is_mark
         await c.ledger_back()
         for _ in range(2):
             await c.all_tick()
-        assert [c.south.node.broken_glass(tag) is not None for tag in tags].count(True) == 1
+        assert [c.south.node.broken_glass(tag, c.south.name) is not None for tag in tags].count(True) == 1
         await c.engine.pass_time(24 * 3_600_000)
         await c.engine.pass_time(31_000)
         for _ in range(2):
             await c.all_tick()
-        assert all(c.south.node.broken_glass(tag) is not None for tag in tags)
+        assert all(c.south.node.broken_glass(tag, c.south.name) is not None for tag in tags)

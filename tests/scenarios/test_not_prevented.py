@@ -9,9 +9,7 @@ from commonward.ledger.ids import BlockTime, Digest, MemberId
 from commonward.ledger.possession import PasskeyPurpose
 from commonward.ledger.transactions import Release, parse_bundle, parse_transaction
 from commonward.workflows import commitments
-from commonward.workflows.copies import WrongDelivery
 from commonward.workflows.enrolment import midnight_after, new_passkey
-from commonward.workflows.identity import mark_tag
 from commonward.workflows.memory import CountedEntropy
 from commonward.workflows.messages import Why
 from commonward.workflows.patient import NotAccepted, Patient, Wallet
@@ -67,25 +65,6 @@ async def test_the_operator_can_stop_the_ledger_and_then_only_emergencies_go_on(
             c.south.staff(), c.south.visit(ada), c.north.name, "unconscious"
         )
         assert await c.south.shows(ada, copy.tag)
-
-
-async def test_who_sees_a_mark_before_it_is_ordered_can_take_its_tag_and_delay_that_release_under_its_own_name() -> (
-    None
-):
-    async with Calm() as c:
-        ada = await ada_of(c)
-        await ada.grants(permit("south"))
-        link = c.north.office.member.identity.linked(ada.handle)
-        assert link is not None
-        a, b, d, e, f, g = (commitment("squat", n) for n in range(6))
-        squat = Release(mark_tag(link.tag_key, 1), a, b, d, e, f, g)  # what the operator read in North's bundle
-        await c.health.node.submit(c.engine.sign(squat, by="health"))
-        await c.engine.settle()
-        with pytest.raises(WrongDelivery, match="health"):
-            await c.south.fetches(ada, "north")
-        assert (await c.south.fetches(ada, "north")).index >= 0, "asked anew, it comes under the next tag"
-        taken = c.south.node.mark(squat.tag)
-        assert taken is not None and taken.member == "health", "and everyone can see who did it"
 
 
 # a custodian
@@ -167,7 +146,7 @@ async def test_a_whole_leaked_copy_names_its_release() -> None:
         await ada.grants(permit("south"))
         copy = await c.south.fetches(ada, "north")
         leaked = c.south.office.requests.bundle(copy)
-        entry = c.shield.node.mark(leaked.tag)
+        entry = c.shield.node.mark(leaked.tag, c.north.name)
         assert entry is not None and entry.member == "north"
         mark = parse_transaction(entry.raw).payload
         assert isinstance(mark, Release)
@@ -212,7 +191,7 @@ async def test_a_custodian_cannot_say_later_that_it_released_something_else() ->
         row = c.north.vault.mark_by_tag(copy.tag)
         assert row is not None
         facts = c.north.office.releases.paper(row).facts
-        entry = c.shield.node.mark(copy.tag)
+        entry = c.shield.node.mark(copy.tag, c.north.name)
         assert entry is not None
         mark = parse_transaction(entry.raw).payload
         assert isinstance(mark, Release)

@@ -286,7 +286,7 @@ async def test_beyond_grace_only_a_broken_glass_helps() -> None:
         await c.ledger_back()
         await c.all_tick()
         await c.all_tick()
-        assert c.north.node.broken_glass(tag) is not None
+        assert c.north.node.broken_glass(tag, c.south.name) is not None
         assert marks_on_ledger(c) == 2, "the late one, and the first request, asked again once the ledger was back"
         log = await ada.log()
         assert log.whole, log.troubles

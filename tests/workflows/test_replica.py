@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
@@ -180,8 +181,8 @@ async def test_a_node_restarted_at_any_point_has_the_root_of_the_others(engine: 
     await north.submit(engine.sign(release(9), by="north"))
     await engine.settle()
     assert len(engine.roots()) == 1
-    entry = engine.nodes["south"].mark(Tag(commitment("tag", 2)))
-    assert entry is not None and entry == north.mark(Tag(commitment("tag", 2)))
+    entry = engine.nodes["south"].mark(Tag(commitment("tag", 2)), MemberId("north"))
+    assert entry is not None and entry == north.mark(Tag(commitment("tag", 2)), MemberId("north"))
 
 
 async def test_a_node_that_lost_its_state_replays_its_block_log(engine: MemoryEngine) -> None:
@@ -194,7 +195,9 @@ async def test_a_node_that_lost_its_state_replays_its_block_log(engine: MemoryEn
     disk.store, disk.log = MemoryStore(), MemoryLogStore()
     reopened = engine.open("south")
     assert reopened.machine.tip == north.machine.tip
-    assert reopened.mark(Tag(commitment("tag", 3))) == north.mark(Tag(commitment("tag", 3)))
+    assert reopened.mark(Tag(commitment("tag", 3)), MemberId("north")) == north.mark(
+        Tag(commitment("tag", 3)), MemberId("north")
+    )
     reopened.close()
 
 
@@ -479,6 +482,21 @@ async def test_a_node_whose_block_log_lost_its_end_says_so(engine: MemoryEngine)
 # ------------------------------------------------------------------------------------------------------- what is found
 
 
+async def test_a_mark_under_anothers_tag_takes_nothing_from_it(engine: MemoryEngine) -> None:
+    """Health's stands first under the tag, and once more later; North's is found all the same, in any order."""
+    north, tag = engine.nodes["north"], Tag(commitment("tag", 5))
+    squat = replace(release(6), tag=tag)
+    first = await north.submit(engine.sign(squat, by="health"))
+    true = await north.submit(engine.sign(release(5), by="north"))
+    await north.submit(engine.sign(replace(release(7), tag=tag), by="health"))
+    await engine.settle()
+    for node in engine.nodes.values():
+        mine, theirs = node.mark(tag, MemberId("north")), node.mark(tag, MemberId("health"))
+        assert mine is not None and mine.index == true.index
+        assert theirs is not None and theirs.index == first.index, "the first of each member counts"
+        assert node.mark(tag, MemberId("south")) is None
+
+
 async def test_the_log_the_index_and_the_proofs_agree(engine: MemoryEngine) -> None:
     north = engine.nodes["north"]
     tick = engine.clock.now() // 1000
@@ -488,7 +506,7 @@ async def test_the_log_the_index_and_the_proofs_agree(engine: MemoryEngine) -> N
     entry = north.anchor(MemberId("north"), tick)
     assert entry is not None and entry.index == anchored.index and entry.member == "north"
     assert parse_transaction(entry.raw).payload == AnchorBatch(tick, root, None, None)
-    mark = north.mark(Tag(commitment("tag", 5)))
+    mark = north.mark(Tag(commitment("tag", 5)), MemberId("south"))
     assert mark is not None and mark.index == marked.index and mark.member == "south"
     assert [each.index for each in north.entries(0, 10)] == [anchored.index, marked.index]
     assert [each.index for each in north.entries(0, 10, [Release.KIND])] == [marked.index]

@@ -56,26 +56,17 @@ class TagTaken(Refusal):
     tag: bytes
 
     def __str__(self) -> str:
-        return f"tag {self.tag.hex()} stands for another broken glass"
+        return f"tag {self.tag.hex()} stands for another broken glass of the same member"
 
 
 @dataclass(eq=False)
 class NoReviewOpen(Refusal):
     code: ClassVar[int] = 505
     tag: bytes
-
-    def __str__(self) -> str:
-        return f"no broken glass {self.tag.hex()} waits for review"
-
-
-@dataclass(eq=False)
-class NotYourTag(Refusal):
-    code: ClassVar[int] = 506
-    tag: bytes
     member: str
 
     def __str__(self) -> str:
-        return f"broken glass {self.tag.hex()} is not {self.member}'s to review"
+        return f"no broken glass {self.tag.hex()} of {self.member} waits for review"
 
 
 @struct
@@ -171,8 +162,9 @@ class GlassCount(Struct):
     overdue: int = wire(4, number())
 
 
-def glass_key(tag: bytes) -> bytes:
-    return b"glass/" + tag
+def glass_key(member: str, tag: bytes) -> bytes:
+    """A tag counts together with who used it: nobody takes another's by being first."""
+    return b"glass/" + member.encode() + b"\0" + tag
 
 
 def glass_count_key(member: str) -> bytes:
@@ -180,23 +172,24 @@ def glass_count_key(member: str) -> bytes:
 
 
 _NONE: Final = GlassCount(0, 0, 0, 0)
+TAG_BYTES: Final = 32
 
 
 class Glasses:
-    """The slice: `glass/` tag -> Glass; `glasses/` member -> GlassCount."""
+    """The slice: `glass/` member, 00, tag -> Glass; `glasses/` member -> GlassCount."""
 
     def __init__(self, cells: Cells) -> None:
         self._cells = cells
 
-    def get(self, tag: bytes) -> Glass | None:
-        data = self._cells.get(glass_key(tag))
+    def get(self, member: str, tag: bytes) -> Glass | None:
+        data = self._cells.get(glass_key(member, tag))
         return None if data is None else Glass.parse(data)
 
     def put(self, tag: Tag, glass: Glass) -> None:
-        self._cells.put(glass_key(tag), glass.to_bytes())
+        self._cells.put(glass_key(glass.member, tag), glass.to_bytes())
 
-    def drop(self, tag: Tag) -> None:
-        self._cells.delete(glass_key(tag))
+    def drop(self, member: str, tag: Tag) -> None:
+        self._cells.delete(glass_key(member, tag))
 
     def count(self, member: str) -> GlassCount:
         data = self._cells.get(glass_count_key(member))
@@ -226,7 +219,7 @@ def break_glass(
     latest = header.time + parameters[Parameter.REVIEW_WITHIN]
     if not header.time < asked.review_by <= latest:
         raise ReviewOutOfBounds(asked.review_by, header.time, latest)
-    if glasses.get(asked.tag) is not None:
+    if glasses.get(signer.member, asked.tag) is not None:
         raise TagTaken(asked.tag)
     count, day = glasses.count(signer.member), header.time // DAY
     today = count.today if count.day == day else 0
@@ -235,26 +228,25 @@ def break_glass(
         raise BreakGlassQuota(signer.member, quota)
     glasses.put_count(signer.member, GlassCount(day, today + 1, count.open + 1, count.overdue))
     glasses.put(asked.tag, Glass(signer.member, header.time, asked.review_by, False))
-    dues.add(asked.review_by, DueKind.REVIEW_OVERDUE, asked.tag)
+    dues.add(asked.review_by, DueKind.REVIEW_OVERDUE, signer.member.encode() + b"\0" + asked.tag)
 
 
 def review(asked: Review, signer: MemberSigner, *, glasses: Glasses) -> None:
     """Late is better than never: an overdue one is closed too, and the log shows when."""
-    glass = glasses.get(asked.tag)
+    glass = glasses.get(signer.member, asked.tag)
     if glass is None:
-        raise NoReviewOpen(asked.tag)
-    if glass.member != signer.member:
-        raise NotYourTag(asked.tag, signer.member)
+        raise NoReviewOpen(asked.tag, signer.member)
     count = glasses.count(signer.member)
     glasses.put_count(
         signer.member, GlassCount(count.day, count.today, count.open - 1, count.overdue - int(glass.overdue))
     )
-    glasses.drop(asked.tag)
+    glasses.drop(signer.member, asked.tag)
 
 
-def review_overdue(tag: Tag, now: int, *, glasses: Glasses) -> None:
-    """Due: a broken glass that nobody reviewed in time shows by itself."""
-    glass = glasses.get(tag)
+def review_overdue(ref: bytes, now: int, *, glasses: Glasses) -> None:
+    """Due: a broken glass that nobody reviewed in time shows by itself. `ref`: member, 00, tag."""
+    member, tag = ref[: -TAG_BYTES - 1].decode(), Tag(ref[-TAG_BYTES:])
+    glass = glasses.get(member, tag)
     if glass is None or glass.overdue or glass.review_by > now:
         return
     glasses.put(tag, Glass(glass.member, glass.broken, glass.review_by, True))

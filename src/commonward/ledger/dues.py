@@ -23,7 +23,7 @@ class DueKind(IntEnum):
     RECOVERY_TAKES_EFFECT = 4  # ref: handle
     MANDATE_ENDS = 5  # ref: author
     CONSENT_ENDS = 6  # ref: consent id
-    REVIEW_OVERDUE = 7  # ref: tag
+    REVIEW_OVERDUE = 7  # ref: member, 00, tag
 
 
 class Due(NamedTuple):

@@ -16,7 +16,7 @@ from commonward.ledger.consent.enrolment import SigningPages
 from commonward.ledger.dues import Due, DueKind
 from commonward.ledger.encoding import decode
 from commonward.ledger.genesis import Genesis
-from commonward.ledger.ids import ConsentId, Digest, Handle, LedgerId, MemberId, MemberKind, Tag
+from commonward.ledger.ids import ConsentId, Digest, Handle, LedgerId, MemberId, MemberKind
 from commonward.ledger.members import equivocation, governance, keys
 from commonward.ledger.members.governance import Constitution
 from commonward.ledger.members.weights import ORIGINS_KEY
@@ -146,7 +146,7 @@ DUES: Final[dict[DueKind, Callable[[bytes, Header, State], None]]] = {
     DueKind.CONSENT_ENDS: lambda ref, at, s: consents.consent_ends(
         ConsentId(ref), at, consents=s.consents, handles=s.handles
     ),
-    DueKind.REVIEW_OVERDUE: lambda ref, at, s: audit.review_overdue(Tag(ref), at.time, glasses=s.glasses),
+    DueKind.REVIEW_OVERDUE: lambda ref, at, s: audit.review_overdue(ref, at.time, glasses=s.glasses),
 }
 
 

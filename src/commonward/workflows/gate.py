@@ -52,11 +52,15 @@ class PatientGate(Protocol):
         """The line of marks at the custodian that `wanted` names. Raises PeerAway."""
         ...
 
-    def mark(self, tag: Tag) -> Entry | None: ...
+    def mark(self, tag: Tag, member: MemberId) -> Entry | None:
+        """That member's."""
+        ...
 
     def entry(self, index: int) -> Entry | None: ...
 
-    def broken_glass(self, tag: Tag) -> Entry | None: ...
+    def broken_glass(self, tag: Tag, member: MemberId) -> Entry | None:
+        """That member's."""
+        ...
 
 
 class Gate:
@@ -109,11 +113,11 @@ class Gate:
     async def marks(self, wanted: PapersWanted) -> Papers:
         return Papers.parse(await self._member.ports.peers.ask(wanted.member, MARKS, wanted.to_bytes()))
 
-    def mark(self, tag: Tag) -> Entry | None:
-        return self._member.ports.ledger.mark(tag)
+    def mark(self, tag: Tag, member: MemberId) -> Entry | None:
+        return self._member.ports.ledger.mark(tag, member)
 
     def entry(self, index: int) -> Entry | None:
         return self._member.ports.ledger.entry(index)
 
-    def broken_glass(self, tag: Tag) -> Entry | None:
-        return self._member.ports.ledger.broken_glass(tag)
+    def broken_glass(self, tag: Tag, member: MemberId) -> Entry | None:
+        return self._member.ports.ledger.broken_glass(tag, member)

@@ -1,4 +1,4 @@
-"""What a node can find again: transactions by log index or digest, anchors by tick, marks by tag, consents by handle.
+"""What a node can find again: transactions by place or digest, anchors by tick, marks by signer and tag, and consents.
 
 All of it follows from the blocks. It is written in the same atomic step as the machine's own changes (`IndexedStore`),
 so after a crash both stand at the same block, and nothing is rebuilt. The raw bytes stay in the block log; the index
@@ -22,8 +22,8 @@ _DIGEST: Final = b"id"  # transaction digest -> index
 _BLOCK: Final = b"ih"  # height -> [size, time]
 _SIZE: Final = b"iz"  # size -> height
 _ANCHOR: Final = b"ia"  # member, tick -> index
-_MARK: Final = b"im"  # tag -> index
-_GLASS: Final = b"ig"  # tag -> index
+_MARK: Final = b"im"  # member, 00, tag -> index of the first
+_GLASS: Final = b"ig"  # member, 00, tag -> index of the first
 _CONSENT: Final = b"ic"  # consent id -> handle
 _HANDLE: Final = b"iC"  # handle, n -> index
 _HANDLE_COUNT: Final = b"in"  # handle -> n
@@ -34,6 +34,11 @@ _AUTHORITY_NOTE: Final = b"ip"  # size -> the cosigned note
 
 def _number(n: int) -> bytes:
     return n.to_bytes(8, "big")
+
+
+def _tagged(member: MemberId, tag: Tag) -> bytes:
+    """A tag counts together with who signed: whoever sees one on its way cannot take it."""
+    return member.encode() + b"\0" + tag
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +139,10 @@ class Indexes:
         match payload:
             case AnchorBatch() if row.member is not None and payload.extra is None:
                 put[_ANCHOR + row.member.encode() + b"\0" + _number(payload.tick)] = at
-            case Release() if self._store.get(_MARK + payload.tag) is None:
-                put.setdefault(_MARK + payload.tag, at)
-            case BreakGlass():
-                put[_GLASS + payload.tag] = at
+            case Release() if row.member is not None:
+                self._first(put, _MARK + _tagged(row.member, payload.tag), at)
+            case BreakGlass() if row.member is not None:
+                self._first(put, _GLASS + _tagged(row.member, payload.tag), at)
             case Consent():
                 put[_CONSENT + payload.id] = payload.handle
                 handles[payload.id] = payload.handle
@@ -146,6 +151,10 @@ class Indexes:
                 handle = handles.get(payload.id) or self._store.get(_CONSENT + payload.id)
                 if handle is not None:
                     self._of_handle(put, handle, at, counts)
+
+    def _first(self, put: dict[bytes, bytes | None], key: bytes, at: bytes) -> None:
+        if self._store.get(key) is None:
+            put.setdefault(key, at)
 
     def _of_handle(self, put: dict[bytes, bytes | None], handle: bytes, at: bytes, counts: dict[bytes, int]) -> None:
         count = counts.get(handle)
@@ -221,11 +230,11 @@ class Indexes:
     def anchor(self, member: MemberId, tick: int) -> int | None:
         return self._index(_ANCHOR + member.encode() + b"\0" + _number(tick))
 
-    def mark(self, tag: Tag) -> int | None:
-        return self._index(_MARK + tag)
+    def mark(self, tag: Tag, member: MemberId) -> int | None:
+        return self._index(_MARK + _tagged(member, tag))
 
-    def broken_glass(self, tag: Tag) -> int | None:
-        return self._index(_GLASS + tag)
+    def broken_glass(self, tag: Tag, member: MemberId) -> int | None:
+        return self._index(_GLASS + _tagged(member, tag))
 
     def consents_of(self, handle: Handle) -> list[int]:
         """Log indexes, ascending."""

@@ -128,19 +128,18 @@ def _check_glass(member: Member, asked: Asked, request: Request, live: Standing)
     assert request.glass is not None
     if not request.reason:
         raise Refused(Why.GLASS, "a broken glass needs a reason")
-    entry = member.ports.ledger.broken_glass(request.glass)
+    entry = member.ports.ledger.broken_glass(request.glass, request.requester)
     if entry is None:
         if live is Standing.FRESH:
-            raise Refused(Why.GLASS, "no broken glass stands under that tag")
+            raise Refused(Why.GLASS, f"no broken glass of {request.requester} stands under that tag")
         return  # the asker cannot reach the ledger either; its mark follows, late
     try:
         payload = transaction_of(entry).payload
     except Malformed as cause:  # never: it was accepted
         raise Refused(Why.GLASS, str(cause)) from cause
-    if not isinstance(payload, BreakGlass) or entry.member != request.requester:
-        raise Refused(Why.GLASS, "that tag is another member's")
     if (
-        asked.glass_salt is None
+        not isinstance(payload, BreakGlass)
+        or asked.glass_salt is None
         or commit(commitments.GLASS_REQUEST, asked.glass_salt, request.digest()) != payload.request
     ):
         raise Refused(Why.GLASS, "that broken glass was for another request")

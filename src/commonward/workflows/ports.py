@@ -167,12 +167,12 @@ class Ledger(Protocol):
         """The accepted `AnchorBatch` of a member at a tick."""
         ...
 
-    def mark(self, tag: Tag) -> Entry | None:
-        """The first accepted `Release` with this tag."""
+    def mark(self, tag: Tag, member: MemberId) -> Entry | None:
+        """The first accepted `Release` of this member with this tag; another member's under it is no matter."""
         ...
 
-    def broken_glass(self, tag: Tag) -> Entry | None:
-        """The accepted `BreakGlass` with this tag."""
+    def broken_glass(self, tag: Tag, member: MemberId) -> Entry | None:
+        """The first accepted `BreakGlass` of this member with this tag."""
         ...
 
     def consents_of(self, handle: Handle) -> Sequence[Entry]:

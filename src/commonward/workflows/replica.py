@@ -688,11 +688,11 @@ class Replica:
     def anchor(self, member: MemberId, tick: int) -> Entry | None:
         return self._at(self._index.anchor(member, tick))
 
-    def mark(self, tag: Tag) -> Entry | None:
-        return self._at(self._index.mark(tag))
+    def mark(self, tag: Tag, member: MemberId) -> Entry | None:
+        return self._at(self._index.mark(tag, member))
 
-    def broken_glass(self, tag: Tag) -> Entry | None:
-        return self._at(self._index.broken_glass(tag))
+    def broken_glass(self, tag: Tag, member: MemberId) -> Entry | None:
+        return self._at(self._index.broken_glass(tag, member))
 
     def consents_of(self, handle: Handle) -> Sequence[Entry]:
         return [entry for index in self._index.consents_of(handle) if (entry := self.entry(index)) is not None]

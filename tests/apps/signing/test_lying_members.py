@@ -15,13 +15,16 @@ from commonward.apps.signing.wallet import KeptPatient
 from commonward.ledger.checkpoint import Checkpoint, Note, parse_note
 from commonward.ledger.ids import Digest, MemberId, Purpose, Tag
 from commonward.ledger.members import Key
+from commonward.ledger.transactions import Release
 from commonward.records.trust import TrustFile, TrustRefused
 from commonward.workflows.messages import OpeningAck, OpeningDeposit, Papers, Relayed
 from commonward.workflows.patient import NotAccepted
 from commonward.workflows.patient_log import read_log
 from tests.apps.signing.signing_world import SigningWorld
 from tests.consortium import observation, permit
-from tests.ledgerkit import demo_genesis, sign_genesis
+from tests.ledgerkit import commitment, demo_genesis, sign_genesis
+
+NORTH = MemberId("north")
 
 
 class As:
@@ -129,7 +132,7 @@ async def test_an_altered_entry_is_caught_and_the_next_member_is_asked(tmp_path:
     async with SigningWorld(tmp_path) as world:
         _, tag = await marked(world)
         gate = world.gate()
-        truth = await world.blocking(lambda: gate.mark(tag))
+        truth = await world.blocking(lambda: gate.mark(tag, NORTH))
         assert truth is not None and truth.member == "north"
 
         def other_time(entry: EntryProof) -> EntryProof:
@@ -154,7 +157,7 @@ async def test_an_altered_entry_is_caught_and_the_next_member_is_asked(tmp_path:
         for lie in (other_time, other_place, other_bytes, no_quorum, other_note):
             world.bridges["north"].bend[messages.MARKS] = bent_entry(lie)
             gate = world.gate()
-            found = await world.blocking(lambda gate=gate: gate.mark(tag))  # type: ignore[misc]
+            found = await world.blocking(lambda gate=gate: gate.mark(tag, NORTH))  # type: ignore[misc]
             assert found == truth
             assert [member for member, _ in gate.doubts] == ["north"], lie
 
@@ -168,20 +171,40 @@ async def test_the_custodian_alone_cannot_hide_its_mark(tmp_path: Path) -> None:
 
         world.bridges["north"].bend[messages.MARKS] = hidden
         gate = world.gate()
-        assert await world.blocking(lambda: gate.mark(tag)) is not None
+        assert await world.blocking(lambda: gate.mark(tag, NORTH)) is not None
 
 
 async def test_another_tags_mark_is_not_taken_for_this_one(tmp_path: Path) -> None:
     async with SigningWorld(tmp_path) as world:
         _, tag = await marked(world)
-        entry = world.consortium.north.node.mark(tag)
+        entry = world.consortium.north.node.mark(tag, NORTH)
         assert entry is not None
         gate = world.gate("north")
         proof = await world.blocking(lambda: gate._lines[MemberId("north")].ask(
-            messages.MARKS, messages.TagsWanted((tag,)), MarksShown))  # fmt: skip
+            messages.MARKS, messages.TagsWanted((messages.TagWanted(tag, NORTH),)), MarksShown))  # fmt: skip
         world.bridges["north"].bend[messages.MARKS] = lambda *_: proof.to_bytes()
         with pytest.raises(NobodyAnswers, match="not what was asked for"):
-            await world.blocking(lambda: gate.mark(Tag(b"x" * 32)))
+            await world.blocking(lambda: gate.mark(Tag(b"x" * 32), NORTH))
+
+
+async def test_anothers_mark_under_the_same_tag_is_neither_shown_nor_believed(tmp_path: Path) -> None:
+    async with SigningWorld(tmp_path) as world:
+        _, tag = await marked(world)
+        engine = world.consortium.engine
+        a, b, d, e, f, g = (commitment("squat", n) for n in range(6))
+        squat = Release(tag, a, b, d, e, f, g)
+        await world.consortium.health.node.submit(engine.sign(squat, by="health"))
+        await engine.pass_time(1000)
+        gate = world.gate("north")
+        truth = await world.blocking(lambda: gate.mark(tag, NORTH))
+        assert truth is not None and truth.member == "north"
+        wanted = messages.TagsWanted((messages.TagWanted(tag, MemberId("health")),))
+        theirs = await world.blocking(lambda: gate._lines[NORTH].ask(messages.MARKS, wanted, MarksShown))
+        assert len(theirs.entries) == 1
+        world.bridges["north"].bend[messages.MARKS] = lambda *_: theirs.to_bytes()
+        lied_to = world.gate("north")
+        with pytest.raises(NobodyAnswers, match="health's mark"):
+            await world.blocking(lambda: lied_to.mark(tag, NORTH))
 
 
 async def test_an_old_checkpoint_cannot_hide_what_came_since(tmp_path: Path) -> None:
@@ -212,12 +235,12 @@ async def test_an_absence_as_of_an_old_checkpoint_does_not_count(tmp_path: Path)
         gate = world.gate("north")
         await world.blocking(gate.members)
         old = await world.blocking(lambda: gate._lines[MemberId("north")].ask(
-            messages.MARKS, messages.TagsWanted((Tag(b"x" * 32),)), MarksShown))  # fmt: skip
+            messages.MARKS, messages.TagsWanted((messages.TagWanted(Tag(b"x" * 32), NORTH),)), MarksShown))  # fmt: skip
         await marked(world)
         world.bridges["north"].bend[messages.MARKS] = lambda *_: old.to_bytes()
         late = world.gate("north")
         with pytest.raises(NobodyAnswers, match="was seen before"):
-            await world.blocking(lambda: late.mark(Tag(b"y" * 32)))
+            await world.blocking(lambda: late.mark(Tag(b"y" * 32), NORTH))
 
 
 def test_two_roots_of_one_size_stop_everything() -> None:

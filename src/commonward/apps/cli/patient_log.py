@@ -128,7 +128,7 @@ def _glasses(it: Session, found: PatientLog) -> list[Told]:
 
 def _glass(it: Session, notice: GlassNotice) -> Told:
     words = it.words
-    stands = it.gate.broken_glass(notice.tag) is not None
+    stands = it.gate.broken_glass(notice.tag, notice.requester) is not None
     text = words(
         "glass", at=words.time(notice.at), requester=it.name(notice.requester), custodian=it.name(notice.custodian),
         role=plain(notice.role), department=plain(notice.department), number=plain(notice.number),

@@ -137,7 +137,7 @@ class RemoteGate:
         self._clock = clock
         self._remember = remember
         self._context: _Context | None = None
-        self._marks: dict[Tag, _Mark] = {}
+        self._marks: dict[TagWanted, _Mark] = {}
         self._asked_after: dict[tuple[str, MemberId], int] = {}
         self.doubts: list[tuple[MemberId, str]] = []
         """Members that said what they could not prove, in words: to be shown to the patient."""
@@ -308,24 +308,25 @@ class RemoteGate:
             raise Stale(f"expected the state at size {self._seen.size} at least, got that at {shown.index + 1}")
         return check_state(shown, checkpoint)[0]
 
-    def mark(self, tag: Tag) -> Entry | None:
-        held = self._marks.get(tag)
+    def mark(self, tag: Tag, member: MemberId) -> Entry | None:
+        wanted = TagWanted(tag, member)
+        held = self._marks.get(wanted)
         if held is not None and 0 <= self.now() - held.taken < CONTEXT_LASTS_MS:
             return held.entry
-        return self.look_up([tag])[tag]
+        return self.look_up([wanted])[wanted]
 
-    def look_up(self, tags: Sequence[Tag]) -> dict[Tag, Entry | None]:
-        """The marks that bear these tags, asked for together; what is found out is remembered for a moment."""
-        found: dict[Tag, Entry | None] = {}
+    def look_up(self, tags: Sequence[TagWanted]) -> dict[TagWanted, Entry | None]:
+        """The marks of these members under these tags, asked for together and remembered for a moment."""
+        found: dict[TagWanted, Entry | None] = {}
         for at in range(0, len(tags), MAX_TAGS):
             found |= self._marks_of(tags[at : at + MAX_TAGS])
         now = self.now()
         self._marks |= {tag: _Mark(entry, now) for tag, entry in found.items()}
         return found
 
-    def _marks_of(self, tags: Sequence[Tag]) -> dict[Tag, Entry | None]:
+    def _marks_of(self, tags: Sequence[TagWanted]) -> dict[TagWanted, Entry | None]:
         """A mark that any member proves; none where the members asked all say there is none. Raises NobodyAnswers."""
-        found: dict[Tag, Entry | None] = dict.fromkeys(tags)
+        found: dict[TagWanted, Entry | None] = dict.fromkeys(tags)
 
         def ask(line: Line) -> bool:
             missing = tuple(tag for tag, entry in found.items() if entry is None)
@@ -333,9 +334,12 @@ class RemoteGate:
             for proof in shown.entries:
                 entry = self._checked(line, proof)
                 payload = transaction_of(entry).payload
-                if entry.code != 0 or not isinstance(payload, Release) or payload.tag not in missing:
+                if entry.code != 0 or not isinstance(payload, Release) or entry.member is None:
                     raise NotProven(f"log entry {entry.index} is not what was asked for")
-                found[payload.tag] = entry
+                asked = TagWanted(payload.tag, entry.member)
+                if asked not in missing:
+                    raise NotProven(f"log entry {entry.index} is not what was asked for: {entry.member}'s mark")
+                found[asked] = entry
             if all(entry is not None for entry in found.values()):
                 return True
             self._recent_enough(line, shown.note)
@@ -344,12 +348,12 @@ class RemoteGate:
         self._ask_witnesses(ask)
         return found
 
-    def broken_glass(self, tag: Tag) -> Entry | None:
+    def broken_glass(self, tag: Tag, member: MemberId) -> Entry | None:
         def fits(entry: Entry) -> bool:
             payload = transaction_of(entry).payload
-            return isinstance(payload, BreakGlass) and payload.tag == tag
+            return isinstance(payload, BreakGlass) and payload.tag == tag and entry.member == member
 
-        return self._look(messages.GLASSES, TagWanted(tag), fits)
+        return self._look(messages.GLASSES, TagWanted(tag, member), fits)
 
     def entry(self, index: int) -> Entry | None:
         return self._look(messages.ENTRIES, EntryWanted(index), lambda entry: entry.index == index, accepted=False)

@@ -99,12 +99,15 @@ class EntryWanted(Message):
 
 @dataclass(frozen=True, slots=True)
 class TagWanted(Message):
+    """A tag counts together with the member that used it."""
+
     tag: Tag
+    member: MemberId
 
 
 @dataclass(frozen=True, slots=True)
 class TagsWanted(Message):
-    tags: tuple[Tag, ...]
+    tags: tuple[TagWanted, ...]
 
 
 @dataclass(frozen=True, slots=True)

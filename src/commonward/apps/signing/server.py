@@ -40,7 +40,6 @@ from commonward.apps.signing.messages import (
 from commonward.apps.signing.proven import Recorder, read_handle, read_members
 from commonward.apps.signing.sealing_keys import SealingKeys
 from commonward.ledger.consent import Consents
-from commonward.ledger.ids import Tag
 from commonward.ledger.refusals import Malformed, Refusal
 from commonward.ledger.rules import Cells
 from commonward.workflows.gate import PatientGate
@@ -122,7 +121,8 @@ def signing_app(
 
     @app.post(messages.GLASSES)
     async def post_glass(request: Request) -> Response:
-        return _answer(await desk.shown(gate.broken_glass(TagWanted.parse(await request.body()).tag)))
+        wanted = TagWanted.parse(await request.body())
+        return _answer(await desk.shown(gate.broken_glass(wanted.tag, wanted.member)))
 
     @app.post(messages.HANDLES)
     async def post_handle(request: Request) -> Response:
@@ -237,8 +237,9 @@ class _Window:
         proven = await self._member.ports.ledger.cosigned(entry.index + 1, self._member.practice.cosign_wait_ms)
         return EntryShown(proven.note, self._proof(entry, proven))
 
-    async def marks(self, tags: Sequence[Tag]) -> MarksShown:
-        found = [entry for entry in map(self._gate.mark, dict.fromkeys(tags)) if entry is not None]
+    async def marks(self, wanted: Sequence[TagWanted]) -> MarksShown:
+        shown = (self._gate.mark(each.tag, each.member) for each in dict.fromkeys(wanted))
+        found = [entry for entry in shown if entry is not None]
         if not found:
             return MarksShown(self._proven().note)
         ledger = self._member.ports.ledger

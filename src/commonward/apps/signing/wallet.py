@@ -24,7 +24,7 @@ from typing import Final, TextIO
 from commonward.apps.settings import Address, BadSettings
 from commonward.apps.signing.client import Memory, RemoteGate
 from commonward.apps.signing.lines import open_lines
-from commonward.apps.signing.messages import KeyKept, KeyWanted
+from commonward.apps.signing.messages import KeyKept, KeyWanted, TagWanted
 from commonward.apps.signing.passkey import SoftwarePasskey
 from commonward.apps.signing.proven import Seen
 from commonward.apps.signing.signer import SoftwareSigner, unwrap_sealing, wrap_sealing
@@ -32,7 +32,7 @@ from commonward.apps.signing.words import Words
 from commonward.ledger.consent import Withdraw
 from commonward.ledger.encoding import Digest, decode, encode
 from commonward.ledger.genesis import Genesis, GenesisError, SignedGenesis
-from commonward.ledger.ids import ConsentId, Handle, LedgerId, MemberId, Tag, parse_member_id
+from commonward.ledger.ids import ConsentId, Handle, LedgerId, MemberId, parse_member_id
 from commonward.ledger.possession import PasskeyPurpose
 from commonward.ledger.transactions import Payload, parse_transaction
 from commonward.records import envelope
@@ -199,10 +199,10 @@ class KeptPatient(Patient):
             self.save()
         return new
 
-    def tags(self, count: int) -> list[Tag]:
+    def tags(self, count: int) -> list[TagWanted]:
         """The first tags of every custodian's line: to be looked up together before the log is read."""
-        lines = [each.tag_key for each in self.wallet.custodians]
-        return [mark_tag(key, n) for key in lines for n in range(1, count + 1)]
+        lines = self.wallet.custodians
+        return [TagWanted(mark_tag(each.tag_key, n), each.member) for each in lines for n in range(1, count + 1)]
 
     async def _links(self, member: MemberId) -> list[LinkPaper]:
         found: list[LinkPaper] = []
