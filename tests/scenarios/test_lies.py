@@ -19,6 +19,8 @@ from commonward.workflows.identity import mark_tag
 from commonward.workflows.memory import CountedEntropy, Killed
 from commonward.workflows.messages import (
     OPENING,
+    Asked,
+    Mode,
     Opened,
     OpeningAck,
     OpeningDeposit,
@@ -31,6 +33,7 @@ from commonward.workflows.messages import (
     opening_info,
 )
 from commonward.workflows.patient import Patient
+from commonward.workflows.ports import MarkState, Proven
 from commonward.workflows.requests import DisplayRefused, RequestRefused
 from tests.consortium import Consortium, Person, SoftSigner, deny, observation, permit, psychiatric
 from tests.ledgerkit import SoftPasskey, commitment
@@ -343,6 +346,46 @@ async def test_a_patient_who_never_consented_gives_an_attacker_nothing_to_name()
 
 
 # who wears the house down
+
+
+async def test_a_mark_that_can_never_land_does_not_flood_the_log() -> None:
+    """The custodian was cut off for longer than a mark may be late: it is refused at each tick, and noted once."""
+    async with Calm() as c:
+        ada = await ada_of(c)
+        await ada.grants(permit("south"))
+        await c.ledger_away(600_000)
+        assert (await c.south.fetches(ada, "north")).index == -1
+        c.engine.clock.move(4 * 24 * 3_600_000)
+        await c.ledger_back()
+        for _ in range(5):
+            await c.all_tick()
+        entries = [entry for _, _, entry in c.north.office.member.log.entries()]
+        assert sum("a mark was refused" in entry.detail for entry in entries) == 1
+        assert c.north.vault.marks_in(MarkState.LATE), "and it stays what it is, for all who look"
+
+
+@pytest.mark.parametrize("ahead", [5_000, 1 << 40, 1 << 62])
+async def test_a_question_of_a_log_that_cannot_be_is_not_waited_for(ahead: int) -> None:
+    """An asker says that it saw a ledger much longer than ours: each such question would hold us for two seconds."""
+    async with Calm() as c:
+        ada = await ada_of(c)
+        await ada.grants(permit("south"))
+        requests, node = c.south.office.requests, c.north.node
+        visit = c.south.visit(ada)
+        consent = requests._newest(ada.handle)
+        statement = requests.request(c.south.staff(), visit, c.north.name, "TREAT", Mode.DISPLAY, consent=consent)
+        permits, _ = c.south.office.openings.permits(ada.handle, consent)
+        waited: list[int] = []
+        honest = node.cosigned
+
+        async def watched(size: int, timeout_ms: int = 10_000) -> Proven:
+            waited.append(size)
+            return await honest(size, timeout_ms)
+
+        node.cosigned = watched  # type: ignore[method-assign]
+        asked = Asked(statement.to_bytes(), permits, None, node.recent()[0] + ahead)
+        assert await requests.send(c.north.name, asked)
+        assert waited and max(waited) <= node.recent()[0]
 
 
 async def test_a_doctor_beyond_the_quota_does_not_stop_the_members_housekeeping() -> None:

@@ -51,6 +51,9 @@ _ANSWER_FLOOR = 256
 _CATCH_UP_MS = 2_000
 """How long an answer waits for our node to reach the block that the asker saw."""
 
+_AHEAD = 4_096
+"""By how many leaves an asker's node may be ahead of ours. What is further is made up, and nothing waits for it."""
+
 
 @dataclass(frozen=True, slots=True)
 class MarkPaper(Message):
@@ -73,6 +76,7 @@ class MarkPaper(Message):
     void: bool = False
     offered: MarkFacts | None = None  # of a void mark: what its first attempt said
     seen: Captured | None = None  # what the state showed when it was reserved, for evidence
+    refused: int | None = None  # the code with which the ledger last refused this mark, once that was noted
 
 
 class _Walk:
@@ -124,7 +128,8 @@ class Releases:
     async def _answer(self, asker: MemberId, body: bytes) -> Answer:
         member = self._member
         asked, statement, request = parse(member, asker, body)
-        if asked.seen is not None:  # the asker's node saw it: ours is at most some blocks behind
+        if asked.seen is not None and asked.seen <= member.ports.ledger.recent()[0] + _AHEAD:
+            # The asker's node saw it: ours is at most some blocks behind.
             with suppress(LedgerAway):
                 await member.ports.ledger.cosigned(asked.seen, _CATCH_UP_MS)
         self._openings.take_early()
@@ -284,7 +289,14 @@ class Releases:
         return entry is not None and transaction_of(entry).payload == commitments.mark_of(facts)
 
     def _change(
-        self, row: MarkRow, state: State, paper: MarkPaper, *, done: bytes | None = None, note: Event | None = None
+        self,
+        row: MarkRow,
+        state: State,
+        paper: MarkPaper,
+        *,
+        done: bytes | None = None,
+        note: Event | None = None,
+        flagged: str = "",
     ) -> MarkRow:
         row = replace(row, state=state)
         row = replace(row, sealed=self._seal(row, paper))
@@ -294,6 +306,8 @@ class Releases:
                 self._member.submitter.done(done)
             if note is not None:
                 self._note(note, row, paper, f"{len(paper.records)} records to {paper.requester} for {paper.purpose}")
+            if flagged:
+                self._member.log.note(Event.FLAGGED, flagged, handle=row.handle)
         return row
 
     def _note(self, event: Event, row: MarkRow, paper: MarkPaper, detail: str) -> None:
@@ -332,11 +346,24 @@ class Releases:
                 await self._mark(row)
             else:
                 await self._void(row)
-        except LedgerRefused as refused:
-            if row.state is State.RESERVED and not self.paper(row).void:
+            return
+        except LedgerRefused as cause:
+            refused = cause
+        if row.state is State.RESERVED and not self.paper(row).void:
+            try:
                 await self._void(row)
-            else:
-                self._member.log.note(Event.FLAGGED, f"a mark was refused: {refused}", handle=row.handle)
+                return
+            except LedgerRefused as cause:
+                refused = cause
+        self._note_refused(row.request, refused)
+
+    def _note_refused(self, request: Digest, refused: LedgerRefused) -> None:
+        """Once for each reason: a mark that can never land is tried at each tick and must not fill the log."""
+        row = self._member.ports.vault.mark_for(request)
+        if row is None or self.paper(row).refused == refused.code:
+            return
+        paper = replace(self.paper(row), refused=refused.code)
+        self._change(row, row.state, paper, flagged=f"a mark was refused: {refused}")
 
     def _still_open(self, row: MarkRow) -> bool:
         paper = self.paper(row)
