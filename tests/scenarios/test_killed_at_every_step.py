@@ -393,10 +393,11 @@ def kill_erasure(ward: Ward, step: str) -> None:
     assert bool(row.wrapped) == (step == "erasure.intended"), "no mark for something that still opens"
     ward.real.start("north")
     until(lambda: len(ward.real.on_ledger(Erased.KIND, "north")) > before, "the erasure is marked")
-    until(lambda: faults(ward, someone.handle), "who received it is told")
+    until(lambda: not ward.south.copies(someone.handle), "who received it is told, and lets go of its copy")
     _, row = ward.north.records()[record]
     assert (row.sealed, row.wrapped) == (b"", b"") and row.fingerprint
-    assert faults(ward, someone.handle) == [Fault.ERASED], told(ward, someone.handle)
+    theirs = [entry.event for entry in ward.south.log() if entry.handle == someone.handle]
+    assert theirs.count(Event.RECALLED) == theirs.count(Event.ERASED) == 1, told(ward, someone.handle)
     assert len(ward.real.on_ledger(Erased.KIND, "north")) == before + 1
     assert sum(entry.event is Event.ERASED for entry in ward.north.log()) == before + 1
 

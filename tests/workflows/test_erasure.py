@@ -3,8 +3,10 @@
 import pytest
 
 from commonward.ledger.audit import Erased
+from commonward.ledger.ids import Tag
 from commonward.records.retention import Ground
 from commonward.workflows.erasure import HoldPaper, NotErasable
+from commonward.workflows.member_log import Event
 from commonward.workflows.memory import Killed
 from commonward.workflows.messages import Fault
 from tests.consortium import Consortium, observation, permit
@@ -55,6 +57,39 @@ async def test_an_erasure_killed_at_any_step_is_finished_and_marked_once(step: s
         assert c.north.office.holdings.open(number, row) is None
         assert erasures(c) == 1
         assert [fault for _, copy in c.south.office.requests.copies.every() for fault in copy.faults] == [Fault.ERASED]
+
+
+async def test_what_was_erased_is_destroyed_at_who_received_it_and_what_was_relied_on_stays() -> None:
+    async with Consortium() as c:
+        record = await with_a_record(c)
+        requests = c.south.office.requests
+        await c.south.ticks()  # the copy rests from here on
+        ((tag, copy),) = list(requests.copies.every())
+        other = next(sent.id for sent in requests.bundle(copy).records if sent.id != record)
+        for each in (record, other):
+            requests.rely(Tag(tag), each, "n7", "dose")
+        await c.north.office.erasures.erase(record, Ground.COURT_ORDER, "order 3", "n3")
+        await c.north.ticks()
+        assert [fault for _, copy in requests.copies.every() for fault in copy.faults] == [Fault.ERASED]
+        await c.south.ticks()
+        assert requests.copies.count() == 0
+        kept = [paper for _, paper in requests.relied.every()]
+        assert {paper.record for paper in kept} == {record, other} and {paper.custodian for paper in kept} == {"north"}
+        log = [entry for _, _, entry in c.south.office.member.log.entries() if entry.event is Event.ERASED]
+        assert len(log) == 1 and "north" in log[0].detail and log[0].handle == copy.handle
+        await c.south.ticks()
+        assert len(kept) == requests.relied.count()
+
+
+async def test_a_correction_does_not_destroy_a_copy() -> None:
+    async with Consortium() as c:
+        await with_a_record(c)
+        await c.north.takes(observation("o1", "ada", "9.99", status="corrected"))
+        await c.north.ticks()
+        await c.south.ticks()
+        assert [fault for _, copy in c.south.office.requests.copies.every() for fault in copy.faults] == [
+            Fault.CORRECTED
+        ]
 
 
 async def test_other_records_of_the_batch_still_prove_their_anchor() -> None:

@@ -138,10 +138,7 @@ class Recalls:
                 new = [each for each in notice.records if each in held and each not in copy.recalled]
                 known = known or any(each in held for each in notice.records)
                 if new:
-                    copy = replace(
-                        copy, recalled=(*copy.recalled, *new), faults=(*copy.faults, *(notice.fault for _ in new))
-                    )
-                    self._requests.copies.put(copy.tag, copy, under=copy.handle)
+                    self._requests.recall(copy, new, notice.fault)
                     member.log.note(
                         Event.RECALLED, f"{asker} recalled {len(new)} records: {notice.fault.name}", handle=copy.handle
                     )

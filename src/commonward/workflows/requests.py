@@ -40,6 +40,7 @@ from commonward.workflows.messages import (
     Asked,
     Bundle,
     Delivery,
+    Fault,
     Mode,
     PaperKind,
     Proofs,
@@ -424,7 +425,7 @@ class Requests:
     # at each tick
 
     async def tend(self) -> None:
-        """Lets go of copies that may not be used any more, fetches late marks and proofs, and sends late receipts.
+        """Lets go of copies that serve no more or were erased, fetches late marks and proofs, and sends late receipts.
 
         A copy that needs nothing more rests: it is remembered by what ends it, and opened again in its turn, one at
         each tick, so that a tick costs the same however many copies are held.
@@ -442,6 +443,10 @@ class Requests:
                 if not copy.receipt:
                     await self._confirm_unmarked(copy)
                 self.copies.remove(copy.tag)
+            elif Fault.ERASED in copy.faults:
+                if not copy.receipt:
+                    await self._confirm_unmarked(copy)
+                self._destroy(copy)
             elif copy.index >= 0 and copy.receipt and _complete(copy, bundle):
                 self._resting[copy.tag] = _Resting(copy.consent, copy.glass, copy.received, copy.expires)
             else:
@@ -483,6 +488,24 @@ class Requests:
             self._member.log.note(Event.RECEIVED_WRONG, detail, handle=copy.handle)
             return
         await self._receipt(copy, checked)
+
+    def recall(self, copy: Copy, records: Sequence[bytes], fault: Fault) -> None:
+        """Marks these records of a copy as recalled. Joins the caller's vault transaction."""
+        faults = (*copy.faults, *(fault for _ in records))
+        self.copies.put(copy.tag, replace(copy, recalled=(*copy.recalled, *records), faults=faults), under=copy.handle)
+        self._resting.pop(copy.tag, None)
+        if self._restless is not None:
+            self._restless[copy.tag] = None  # looked at again at the next tick
+
+    def _destroy(self, copy: Copy) -> None:
+        """What its custodian erased is erased here too: the whole copy, for it is sealed as one. What a clinician
+        relied on stays, with its origin."""
+        erased = copy.faults.count(Fault.ERASED)
+        with self._member.ports.vault.transaction():
+            self.copies.remove(copy.tag)
+            self._member.log.note(
+                Event.ERASED, f"a copy from {copy.custodian}, which erased {erased} of its records", handle=copy.handle
+            )
 
     def sound_copies(self) -> Iterator[Copy]:
         """Every copy that still opens. One that was altered stays, noted once: a display says so."""
