@@ -1,12 +1,13 @@
 """Members that lie, steal or meddle: each attack has its test."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import pytest
 
 from commonward.ledger.audit import BreakGlass, Release
 from commonward.ledger.consent import EndMandate
-from commonward.ledger.ids import BlockTime, Handle, Tag
+from commonward.ledger.ids import BlockTime, Handle, Purpose, Tag
 from commonward.ledger.parameters import Parameter
 from commonward.ledger.possession import PasskeyPurpose
 from commonward.records.certificates import sign_statement
@@ -20,6 +21,7 @@ from commonward.workflows.memory import CountedEntropy, Killed
 from commonward.workflows.messages import (
     OPENING,
     Asked,
+    Extent,
     Mode,
     Opened,
     OpeningAck,
@@ -30,6 +32,7 @@ from commonward.workflows.messages import (
     ReceiptFacts,
     Why,
     WithdrawOpening,
+    ack_message,
     opening_info,
 )
 from commonward.workflows.patient import Patient
@@ -343,6 +346,63 @@ async def test_a_patient_who_never_consented_gives_an_attacker_nothing_to_name()
         with pytest.raises(RequestRefused) as refused:
             await c.south.fetches(ada, "north")
         assert refused.value.why is Why.NO_CONSENT
+
+
+# who says that an opening arrived
+
+
+async def test_who_passes_an_opening_on_cannot_sign_for_the_addressee() -> None:
+    """The clinic keeps the openings for itself, and answers in North's and South's name with a key of its own."""
+    async with Calm() as c:
+        ada = await ada_of(c)
+        own = c.clinic.office.member.ports.keys
+
+        async def forges(deposit: OpeningDeposit) -> OpeningAck:
+            message = ack_message(c.engine.genesis.ledger_id, deposit, Extent.ALL)
+            signature, key = own.sign(Purpose.OPERATE, message), own.public(Purpose.OPERATE)[2]
+            return OpeningAck(deposit.to, deposit.entry, key, signature, Extent.ALL)
+
+        honest, c.clinic.office.gate.deposit = c.clinic.office.gate.deposit, forges  # type: ignore[method-assign]
+        ada.through("clinic")
+        told = await ada.grants(permit("south"))
+        assert told.waiting == {"north", "south"} and not told.acknowledged
+        c.clinic.office.gate.deposit = honest  # type: ignore[method-assign]
+        assert (await ada.client.deliver(told.consent)).acknowledged == {"north", "south"}
+
+
+async def test_a_custodian_that_got_the_permits_alone_is_not_shown_as_having_all() -> None:
+    """The clinic passes South's permits on and keeps back all rules, the denies among them; for those it shows the
+    acknowledgement of the permits."""
+    async with Calm() as c:
+        ada = await ada_of(c, at=("north", "south"))
+        honest = c.clinic.office.gate.deposit
+        heard: list[OpeningAck] = []
+
+        async def keeps_back(deposit: OpeningDeposit) -> OpeningAck:
+            if deposit.to == "south" and seen.setdefault(len(seen), deposit) is seen[0]:
+                return OpeningAck.waits(deposit)
+            ack = await honest(deposit)
+            heard.extend([ack] if ack.member == "south" else [])
+            return ack
+
+        def replays(extent: Extent) -> Callable[[OpeningDeposit], Awaitable[OpeningAck]]:
+            async def said(deposit: OpeningDeposit) -> OpeningAck:
+                return replace(heard[0], extent=extent) if deposit.to == "south" else await honest(deposit)
+
+            return said
+
+        seen: dict[int, OpeningDeposit] = {}
+        c.clinic.office.gate.deposit = keeps_back  # type: ignore[method-assign]
+        ada.through("clinic")
+        told = await ada.grants(permit("south"), deny(2, custodians=("north",)))
+        assert told.waiting == {"south"} and told.partly == {"south"} and told.acknowledged == {"north"}
+        assert heard[0].extent is Extent.PERMITS
+        for extent in (Extent.PERMITS, Extent.ALL):
+            c.clinic.office.gate.deposit = replays(extent)  # type: ignore[method-assign]
+            told = await ada.client.deliver(told.consent)
+            assert told.waiting == {"south"} and told.acknowledged == {"north"}
+        c.clinic.office.gate.deposit = honest  # type: ignore[method-assign]
+        assert (await ada.client.deliver(told.consent)).acknowledged == {"north", "south"}
 
 
 # who wears the house down

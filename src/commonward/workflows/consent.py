@@ -26,11 +26,13 @@ from commonward.workflows.member_log import Event
 from commonward.workflows.messages import (
     OPENING,
     ConsentOpening,
+    Extent,
     Opened,
     OpeningAck,
     OpeningDeposit,
     PermitsOpening,
     ack_message,
+    acknowledges,
     opening_info,
 )
 from commonward.workflows.ports import Entry, PeerAway
@@ -80,9 +82,11 @@ class Openings:
             answer = await self._member.ports.peers.ask(deposit.to, OPENING, deposit.to_bytes())
             ack = OpeningAck.parse(answer)
         except (PeerAway, MessageError):
-            return OpeningAck(deposit.to, deposit.entry, b"", b"")
-        if ack.signature:
-            self._onward.remove(key)
+            return OpeningAck.waits(deposit)
+        operate = self._member.reading.operate_key(deposit.to, ack.key)
+        if not acknowledges(ack, self._member.ports.ledger.ledger_id, deposit, operate):
+            return OpeningAck.waits(deposit)
+        self._onward.remove(key)
         return ack
 
     async def arrive(self, deposit: OpeningDeposit) -> OpeningAck:
@@ -120,7 +124,7 @@ class Openings:
         stands = member.reading.payload(deposit.entry)
         if stands is None:  # the transaction has not reached this node yet
             self._early.put(deposit.entry, deposit)
-            return OpeningAck(member.id, deposit.entry, b"", b"")
+            return OpeningAck.waits(deposit)
         try:
             plain = unpad(member.ports.keys.open_sealed(opening_info(ledger, member.id, deposit.entry), deposit.sealed))
             opened = Opened.parse(plain)
@@ -133,9 +137,10 @@ class Openings:
         if opened.permits is not None:
             opened = Opened(permits=self._joined(opened.permits, deposit.entry))
         self._kept.put(key, Kept(entry.digest, opened, self._is_own(entry)))
-        algorithm, _, key_id = member.ports.keys.public(Purpose.OPERATE)
-        signature = member.ports.keys.sign(Purpose.OPERATE, ack_message(ledger, deposit.entry))
-        return OpeningAck(member.id, deposit.entry, key_id, signature, int(algorithm))
+        extent = Extent.PERMITS if opened.permits is not None else Extent.ALL
+        _, _, key_id = member.ports.keys.public(Purpose.OPERATE)
+        signature = member.ports.keys.sign(Purpose.OPERATE, ack_message(ledger, deposit, extent))
+        return OpeningAck(member.id, deposit.entry, key_id, signature, extent)
 
     def _is_own(self, entry: Entry) -> bool:
         if entry.member is not None:

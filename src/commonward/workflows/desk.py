@@ -68,7 +68,7 @@ class Desk:
         try:
             return (await self._openings.arrive(deposit)).to_bytes()
         except OpeningError:
-            return OpeningAck(self._member.id, deposit.entry, b"", b"").to_bytes()
+            return OpeningAck.waits(deposit).to_bytes()
 
     async def _papers(self, asker: MemberId, body: bytes) -> bytes:
         try:

@@ -38,6 +38,10 @@ class PatientGate(Protocol):
         """(member, kind, X25519 key to seal to) of the active members."""
         ...
 
+    def operate_key(self, member: MemberId, key: bytes) -> tuple[int, bytes] | None:
+        """Algorithm and public bytes of a member's operate key that counts now; None when this id names none."""
+        ...
+
     def sealing_of(self, handle: Handle) -> bytes | None: ...
 
     async def relay(self, raw: bytes) -> Relayed: ...
@@ -88,6 +92,9 @@ class Gate:
             if kind is not None and key is not None:
                 found.append((each, kind, key))
         return found
+
+    def operate_key(self, member: MemberId, key: bytes) -> tuple[int, bytes] | None:
+        return self._member.reading.operate_key(member, key)
 
     def sealing_of(self, handle: Handle) -> bytes | None:
         record = self._member.reading.handle(handle)

@@ -10,6 +10,7 @@ from typing import Final
 
 from commonward.ledger.encoding import Encodable, digest, encode
 from commonward.ledger.ids import ConsentId, Digest, Handle, LedgerId, MemberId, Tag
+from commonward.ledger.proofs import verify
 from commonward.records.fingerprint import BatchProof
 from commonward.workflows.wire import Message
 
@@ -220,22 +221,44 @@ class OpeningDeposit(Message):
     sealed: bytes
 
 
+class Extent(IntEnum):
+    """How much of a transaction an opening opened."""
+
+    PERMITS = 1  # of a consent, permits that name the addressee
+    ALL = 2  # of a consent, all rules; of a withdrawal, what there is
+
+
 @dataclass(frozen=True, slots=True)
 class OpeningAck(Message):
-    """The addressee's word that the opening reached it, opened and fits the ledger's commitment.
+    """The addressee's word that this very deposit reached it, opened and fits the ledger's commitment.
 
-    `kept` alone (no signature): a member that passes it on could not reach the addressee yet, and will retry.
+    No signature: a member that passes it on could not reach the addressee yet, and will retry.
     """
 
     member: MemberId
     entry: Digest
     key: bytes  # key id of the operate key
-    signature: bytes  # over digest("commonward opening ack v1", ledger id, entry); b"" when only kept
-    algorithm: int = 0
+    signature: bytes  # over `ack_message`; b"" when only kept
+    extent: Extent | None = None  # what it opened
+
+    @classmethod
+    def waits(cls, deposit: OpeningDeposit) -> "OpeningAck":
+        """Not acknowledged yet."""
+        return cls(deposit.to, deposit.entry, b"", b"")
 
 
-def ack_message(ledger: LedgerId, entry: Digest) -> Digest:
-    return digest("commonward opening ack v1", ledger, entry)
+def ack_message(ledger: LedgerId, deposit: OpeningDeposit, extent: Extent) -> Digest:
+    """What the addressee signs. Bound to the sealed bytes, so that nobody shows it for another opening."""
+    facts: list[Encodable] = [ledger, deposit.to, deposit.entry, int(extent)]
+    return digest("commonward opening ack v1", encode(facts), deposit.sealed)
+
+
+def acknowledges(ack: OpeningAck, ledger: LedgerId, deposit: OpeningDeposit, key: tuple[int, bytes] | None) -> bool:
+    """Whether an ack is of this deposit, under `key`: (algorithm, public bytes) of the addressee's operate key that it
+    names, or None when it names none that counts."""
+    if key is None or not ack.signature or ack.extent is None or (ack.member, ack.entry) != (deposit.to, deposit.entry):
+        return False
+    return verify(key[0], key[1], ack_message(ledger, deposit, ack.extent), ack.signature)
 
 
 class PaperKind(IntEnum):

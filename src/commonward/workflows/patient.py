@@ -21,12 +21,13 @@ from commonward.workflows.enrolment import consent_payload, midnight_after
 from commonward.workflows.gate import PatientGate
 from commonward.workflows.messages import (
     ConsentOpening,
+    Extent,
     Opened,
-    OpeningAck,
     OpeningDeposit,
     PermitsOpening,
     Relayed,
     WithdrawOpening,
+    acknowledges,
     opening_info,
 )
 from commonward.workflows.ports import Entropy, PatientSigner
@@ -75,11 +76,15 @@ class Wallet(Message):
 
 @dataclass(slots=True)
 class Delivered:
-    """Who acknowledged an opening, and who has not yet: shown on the page."""
+    """Who acknowledged all that was for them, and who has not yet: shown on the page.
+
+    `partly`: of those who wait, custodians that have the permits that name them and not yet all rules.
+    """
 
     consent: ConsentId
     acknowledged: set[MemberId] = field(default_factory=set)
     waiting: set[MemberId] = field(default_factory=set)
+    partly: set[MemberId] = field(default_factory=set)
 
 
 class Patient:
@@ -190,9 +195,12 @@ class Patient:
                 if member in given.opening.recipients:
                     openings.append((given.entry, Opened(permits=self._permits(given.opening, member, int(kind)))))
             for entry, opened in openings:
-                ack = await self._deposit(member, key, entry, opened)
-                (told.acknowledged if ack.signature else told.waiting).add(member)
+                extent = await self._deposit(member, key, entry, opened)
+                (told.waiting if extent is None else told.acknowledged).add(member)
+                if extent is Extent.PERMITS:
+                    told.partly.add(member)
         told.acknowledged -= told.waiting
+        told.partly &= told.waiting
         return told
 
     def _permits(self, opening: ConsentOpening, member: MemberId, kind: int) -> PermitsOpening:
@@ -200,11 +208,18 @@ class Patient:
         wanted = [value for value in tree.values() if names_requester(Rule.from_value(value), member, kind)]
         return PermitsOpening(opening.consent, tuple(encode(each.to_value()) for each in tree.open_some(wanted)))
 
-    async def _deposit(self, member: MemberId, key: bytes, entry: Digest, opened: Opened) -> OpeningAck:
+    async def _deposit(self, member: MemberId, key: bytes, entry: Digest, opened: Opened) -> Extent | None:
+        """What the addressee acknowledged by its own signature; None for anything less than what was sealed."""
         sealed = seal_to(
             key, opening_info(self.gate.ledger_id, member, entry), pad(opened.to_bytes(), floor=_OPENING_FLOOR)
         )
-        return await self.gate.deposit(OpeningDeposit(member, entry, sealed))
+        deposit = OpeningDeposit(member, entry, sealed)
+        ack = await self.gate.deposit(deposit)
+        wanted = Extent.PERMITS if opened.permits is not None else Extent.ALL
+        if not ack.signature or ack.extent is not wanted:
+            return None
+        operate = self.gate.operate_key(member, ack.key)
+        return wanted if acknowledges(ack, self.gate.ledger_id, deposit, operate) else None
 
 
 def tree_of(rules: bytes) -> RulesTree:

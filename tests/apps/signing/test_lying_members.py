@@ -17,7 +17,7 @@ from commonward.ledger.ids import Digest, MemberId, Purpose, Tag
 from commonward.ledger.members import Key
 from commonward.ledger.transactions import Release
 from commonward.records.trust import TrustFile, TrustRefused
-from commonward.workflows.messages import OpeningAck, OpeningDeposit, Papers, Relayed
+from commonward.workflows.messages import Extent, OpeningAck, OpeningDeposit, Papers, Relayed
 from commonward.workflows.patient import NotAccepted
 from commonward.workflows.patient_log import read_log
 from tests.apps.signing.signing_world import SigningWorld
@@ -333,7 +333,7 @@ async def test_an_acknowledgement_counts_by_the_addressees_signature_alone(tmp_p
         def forged(_: httpx.Request, content: bytes) -> bytes:
             ack = OpeningAck.parse(content)
             key = world.consortium.south.office.member.ports.keys.public(Purpose.OPERATE)[2]
-            return replace(ack, key=key, signature=b"\x01" * 64, algorithm=-8).to_bytes()
+            return replace(ack, key=key, signature=b"\x01" * 64, extent=Extent.ALL).to_bytes()
 
         for name in ("north", "clinic", "shield", "health"):
             world.bridges[name].bend[messages.OPENINGS] = forged

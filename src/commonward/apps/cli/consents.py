@@ -163,6 +163,7 @@ def _known(it: Session, text: str) -> ConsentId:
 def _tell(it: Session, told: Delivered, *, as_json: bool) -> None:
     fields = {
         "consent": told.consent, "acknowledged": sorted(told.acknowledged), "waiting": sorted(told.waiting),
+        "partly": sorted(told.partly),
     }  # fmt: skip
     lines = [it.words("landed"), it.words("consent-id", id=told.consent.hex()), *_delivery(it, told)]
     emit(fields, as_json=as_json, text="\n".join(lines))
@@ -173,6 +174,8 @@ def _delivery(it: Session, told: Delivered) -> list[str]:
     lines = []
     if told.acknowledged:
         lines.append(it.words("acknowledged", members=", ".join(it.name(each) for each in sorted(told.acknowledged))))
+    if told.partly:
+        lines.append(it.words("partly", members=", ".join(it.name(each) for each in sorted(told.partly))))
     if told.waiting:
         lines.append(it.words("waiting", members=", ".join(it.name(each) for each in sorted(told.waiting))))
     return lines

@@ -52,7 +52,6 @@ from commonward.ledger.audit import BreakGlass, Release
 from commonward.ledger.checkpoint import Checkpoint, Quorum
 from commonward.ledger.consent import ConsentRecord, Consents
 from commonward.ledger.ids import ConsentId, Digest, Handle, KeyId, LedgerId, MemberId, MemberKind, Purpose, Tag
-from commonward.ledger.proofs import verify
 from commonward.ledger.transactions import parse_transaction
 from commonward.records.trust import Trust, TrustFile, TrustRefused, TrustUnreadable, load_trust
 from commonward.workflows.messages import (
@@ -62,7 +61,7 @@ from commonward.workflows.messages import (
     Papers,
     PapersWanted,
     Relayed,
-    ack_message,
+    acknowledges,
 )
 from commonward.workflows.ports import Clock, Entry, PeerAway
 from commonward.workflows.reading import transaction_of
@@ -468,17 +467,17 @@ class RemoteGate:
                 return ack
             if ack.signature:
                 self._failed(line.member, NotProven(f"its acknowledgement is not signed by {deposit.to}"))
-        return OpeningAck(deposit.to, deposit.entry, b"", b"")
+        return OpeningAck.waits(deposit)
 
     def _acknowledged(self, deposit: OpeningDeposit, ack: OpeningAck) -> bool:
-        if ack.member != deposit.to or ack.entry != deposit.entry:
-            return False
-        key = self._now_context().members.signers.get(KeyId(ack.key)) or self.refresh().members.signers.get(
-            KeyId(ack.key)
-        )
-        if key is None or key.member != deposit.to or not key.covers(self.now()):
-            return False
-        return verify(key.algorithm, key.public, ack_message(self.ledger_id, deposit.entry), ack.signature)
+        return acknowledges(ack, self.ledger_id, deposit, self.operate_key(deposit.to, ack.key))
+
+    def operate_key(self, member: MemberId, key: bytes) -> tuple[int, bytes] | None:
+        signers = self._now_context().members.signers
+        found = signers.get(KeyId(key)) or self.refresh().members.signers.get(KeyId(key))
+        if found is None or found.member != member or not found.covers(self.now()):
+            return None
+        return found.algorithm, found.public
 
     async def papers(self, wanted: PapersWanted) -> Papers:
         return await asyncio.to_thread(self._papers, messages.PAPERS, wanted)

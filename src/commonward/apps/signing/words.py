@@ -99,6 +99,7 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     "nothing-new": ("There is nothing to tell.", "没有新的通知。"),
     # consents
     "acknowledged": ("acknowledged by {members}", "已确认：{members}"),
+    "partly": ("only the permits reached {members}, not yet all rules", "仅许可已送达，其余规则尚未送达：{members}"),
     "waiting": (
         "not yet by {members}: they release nothing of yours until they have it. Try again: commonward consent deliver",
         "尚未确认：{members}。在其收到之前不会提供您的任何记录。重试：commonward consent deliver",
