@@ -1,7 +1,8 @@
 """Members that lie, steal or meddle: each attack has its test."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -385,7 +386,7 @@ async def test_a_custodian_that_got_the_permits_alone_is_not_shown_as_having_all
             heard.extend([ack] if ack.member == "south" else [])
             return ack
 
-        def replays(extent: Extent) -> Callable[[OpeningDeposit], Awaitable[OpeningAck]]:
+        def replays(extent: Extent) -> Callable[[OpeningDeposit], Coroutine[Any, Any, OpeningAck]]:
             async def said(deposit: OpeningDeposit) -> OpeningAck:
                 return replace(heard[0], extent=extent) if deposit.to == "south" else await honest(deposit)
 
@@ -398,7 +399,7 @@ async def test_a_custodian_that_got_the_permits_alone_is_not_shown_as_having_all
         assert told.waiting == {"south"} and told.partly == {"south"} and told.acknowledged == {"north"}
         assert heard[0].extent is Extent.PERMITS
         for extent in (Extent.PERMITS, Extent.ALL):
-            c.clinic.office.gate.deposit = replays(extent)  # type: ignore[method-assign]
+            c.clinic.office.gate.deposit = replays(extent)  # type: ignore[method-assign, assignment]
             told = await ada.client.deliver(told.consent)
             assert told.waiting == {"south"} and told.acknowledged == {"north"}
         c.clinic.office.gate.deposit = honest  # type: ignore[method-assign]

@@ -12,7 +12,7 @@ from typing import Final
 
 from commonward.ledger.consent import Assurance, Consent, Withdraw
 from commonward.ledger.encoding import decode
-from commonward.ledger.ids import ConsentId, Digest, Handle, Purpose
+from commonward.ledger.ids import ConsentId, Digest, Handle, MemberId, Purpose
 from commonward.ledger.rules import Role
 from commonward.records.certificates import CertificateRefused
 from commonward.records.decide import Given
@@ -20,6 +20,7 @@ from commonward.records.envelope import EnvelopeError, unpad
 from commonward.records.openings import OpenedRule, Opening, OpeningError, open_all_rules
 from commonward.records.rules import Effect, Rule, RuleError, check_numbers
 from commonward.workflows import commitments
+from commonward.workflows.deposits import DepositRefused, Deposits
 from commonward.workflows.enrolment import WitnessedForm
 from commonward.workflows.member import Member
 from commonward.workflows.member_log import Event
@@ -43,6 +44,11 @@ from commonward.workflows.wire import Message, MessageError
 _LOOKS: Final = 50
 _LOOK_S: Final = 0.01
 
+_EARLY_LASTS_MS: Final = 24 * 3_600_000
+"""A patient's transaction lands within minutes or never; a node may be behind for longer."""
+
+_ONWARD_LASTS_MS: Final = 7 * 24 * 3_600_000
+
 
 @dataclass(frozen=True, slots=True)
 class Kept(Message):
@@ -60,8 +66,8 @@ class Openings:
         self._member = member
         vault = member.ports.vault
         self._kept = Drawer(vault, member.sealing, "openings", Kept)
-        self._early = Drawer(vault, member.sealing, "openings-early", OpeningDeposit)
-        self._onward = Drawer(vault, member.sealing, "openings-onward", OpeningDeposit)
+        self._early = Deposits(member, "deposits-early", _EARLY_LASTS_MS)
+        self._onward = Deposits(member, "deposits-onward", _ONWARD_LASTS_MS)
 
     # arriving
 
@@ -69,61 +75,86 @@ class Openings:
         """Takes in what is for this member and passes on what is for another, keeping it until that one has it.
 
         The answer carries the addressee's signature, or none while it could not be reached or does not yet see the
-        transaction: ask again.
+        transaction: ask again. Raises DepositRefused when it cannot be kept.
         """
         if deposit.to == self._member.id:
-            return await self.arrive(deposit)
-        key = self._member.sealing.name("onward", deposit.to, deposit.entry)
-        self._onward.put(key, deposit)
-        return await self._pass_on(key, deposit)
+            return await self.arrive(deposit, self._member.id)
+        if self._member.reading.kind_of(deposit.to) is None:
+            raise DepositRefused(f"{deposit.to} is not an active member")
+        key = self._onward.keep(deposit, deposit.to)
+        try:
+            return await self._pass_on(key, deposit)
+        except PeerAway:
+            return OpeningAck.waits(deposit)
 
     async def _pass_on(self, key: bytes, deposit: OpeningDeposit) -> OpeningAck:
+        """Raises PeerAway."""
+        answer = await self._member.ports.peers.ask(deposit.to, OPENING, deposit.to_bytes())
         try:
-            answer = await self._member.ports.peers.ask(deposit.to, OPENING, deposit.to_bytes())
             ack = OpeningAck.parse(answer)
-        except (PeerAway, MessageError):
+        except MessageError:
             return OpeningAck.waits(deposit)
         operate = self._member.reading.operate_key(deposit.to, ack.key)
         if not acknowledges(ack, self._member.ports.ledger.ledger_id, deposit, operate):
             return OpeningAck.waits(deposit)
-        self._onward.remove(key)
+        self._onward.forget(key)
         return ack
 
-    async def arrive(self, deposit: OpeningDeposit) -> OpeningAck:
-        """As `take`, but gives this node a moment to see the transaction: an opening often runs ahead of its block."""
-        ack = self.take(deposit)
+    async def arrive(self, deposit: OpeningDeposit, by: MemberId) -> OpeningAck:
+        """As `take`, but gives this node a moment to see the transaction: an opening often runs ahead of its block.
+
+        What is still ahead of it then is kept, in the share of the member that brought it. Raises OpeningError when
+        it does not fit, DepositRefused when that share is taken.
+        """
         for _ in range(_LOOKS):
-            if ack.signature:
-                self._early.remove(deposit.entry)
+            if self._sees(deposit.entry):
                 break
             await asyncio.sleep(_LOOK_S)
-            ack = self.take(deposit)
+        ack = self.take(deposit)
+        if not ack.signature:
+            self._early.keep(deposit, by)
         return ack
 
-    def take_early(self) -> None:
-        """Takes what came before its transaction and fits by now. Cheap when there is nothing."""
-        for key, deposit in list(self._early.every()):
-            with suppress(OpeningError):
-                if not self.take(deposit).signature:
-                    continue
-            self._early.remove(key)
+    def _sees(self, entry: Digest) -> bool:
+        return self._member.reading.payload(entry) is not None
+
+    def take_early(self, handle: Handle | None = None) -> None:
+        """Takes what came before its transaction: all, or what is of one handle. Cheap when there is nothing."""
+        waiting = self._early.entries()
+        if waiting and handle is not None:
+            waiting = [entry.digest for entry, _ in self._member.reading.history(handle)]
+        for entry in waiting:
+            if self._sees(entry):
+                for key, deposit in self._early.of(entry):
+                    with suppress(OpeningError):
+                        self.take(deposit)
+                    self._early.forget(key)
 
     async def settle(self) -> None:
         """Tries again what could not be delivered, and what came before its transaction. Called at each tick."""
-        for key, deposit in list(self._onward.every()):
-            await self._pass_on(key, deposit)
+        self._onward.let_go()
+        away: set[MemberId] = set()
+        for key, deposit in self._onward.every():
+            if deposit.to in away:
+                continue
+            try:
+                await self._pass_on(key, deposit)
+            except PeerAway:  # asked once a tick, and next time with another
+                away.add(deposit.to)
+                self._onward.later(key)
+        self._early.let_go()
         self.take_early()
 
     def take(self, deposit: OpeningDeposit) -> OpeningAck:
-        """An opening for this member. Acknowledged by signature once it fits the ledger's commitment.
+        """An opening for this member. Acknowledged by signature once it fits the ledger's commitment; not while its
+        transaction has not reached this node.
 
         Raises OpeningError when it does not open or does not fit: it is not kept.
         """
         member = self._member
         ledger = member.ports.ledger.ledger_id
         stands = member.reading.payload(deposit.entry)
-        if stands is None:  # the transaction has not reached this node yet
-            self._early.put(deposit.entry, deposit)
+        if stands is None:
             return OpeningAck.waits(deposit)
         try:
             plain = unpad(member.ports.keys.open_sealed(opening_info(ledger, member.id, deposit.entry), deposit.sealed))

@@ -6,6 +6,7 @@ from commonward.ledger.ids import MemberId
 from commonward.records.openings import OpeningError
 from commonward.workflows import messages
 from commonward.workflows.consent import Openings
+from commonward.workflows.deposits import DepositRefused
 from commonward.workflows.holdings import Holdings
 from commonward.workflows.mailbox import Mailbox, NotYours
 from commonward.workflows.member import Member
@@ -66,7 +67,9 @@ class Desk:
         if deposit.to != self._member.id:  # one hop: who got it from a patient brings it to the addressee itself
             raise Refused("openings are passed on once")
         try:
-            return (await self._openings.arrive(deposit)).to_bytes()
+            return (await self._openings.arrive(deposit, asker)).to_bytes()
+        except DepositRefused as cause:
+            raise Refused(str(cause)) from cause
         except OpeningError:
             return OpeningAck.waits(deposit).to_bytes()
 

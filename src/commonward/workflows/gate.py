@@ -46,7 +46,9 @@ class PatientGate(Protocol):
 
     async def relay(self, raw: bytes) -> Relayed: ...
 
-    async def deposit(self, deposit: OpeningDeposit) -> OpeningAck: ...
+    async def deposit(self, deposit: OpeningDeposit) -> OpeningAck:
+        """Raises DepositRefused when this member cannot keep it."""
+        ...
 
     async def papers(self, wanted: PapersWanted) -> Papers:
         """From the member's mailbox that `wanted` names. Raises PeerAway."""

@@ -17,6 +17,7 @@ from commonward.records.envelope import pad, seal_to
 from commonward.records.openings import RulesTree, commit
 from commonward.records.rules import Effect, Rule, Scope
 from commonward.workflows import commitments
+from commonward.workflows.deposits import DepositRefused
 from commonward.workflows.enrolment import consent_payload, midnight_after
 from commonward.workflows.gate import PatientGate
 from commonward.workflows.messages import (
@@ -214,7 +215,10 @@ class Patient:
             key, opening_info(self.gate.ledger_id, member, entry), pad(opened.to_bytes(), floor=_OPENING_FLOOR)
         )
         deposit = OpeningDeposit(member, entry, sealed)
-        ack = await self.gate.deposit(deposit)
+        try:
+            ack = await self.gate.deposit(deposit)
+        except DepositRefused:  # no room there now; another member's gate may have some
+            return None
         wanted = Extent.PERMITS if opened.permits is not None else Extent.ALL
         if not ack.signature or ack.extent is not wanted:
             return None

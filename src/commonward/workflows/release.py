@@ -132,7 +132,7 @@ class Releases:
             # The asker's node saw it: ours is at most some blocks behind.
             with suppress(LedgerAway):
                 await member.ports.ledger.cosigned(asked.seen, _CATCH_UP_MS)
-        self._openings.take_early()
+        self._openings.take_early(request.handle)
         live, shown = await settled(member)  # 1. proven live
         judged = judge(member, asked, statement, request, live, shown)
         async with self._one_at_a_time(request.digest()):

@@ -212,7 +212,7 @@ class Requests:
             PeerAway, LedgerAway: nothing is known yet; `resume` asks again with the same bytes.
             WrongDelivery: what came did not check; it was not kept.
         """
-        self._openings.take_early()
+        self._openings.take_early(encounter.handle)
         named = consent or self._newest(encounter.handle)
         permits, _ = self._openings.permits(encounter.handle, named)
         statement = self.request(staff, encounter, custodian, purpose, mode, consent=named)

@@ -42,6 +42,7 @@ from commonward.apps.signing.sealing_keys import SealingKeys
 from commonward.ledger.consent import Consents
 from commonward.ledger.refusals import Malformed, Refusal
 from commonward.ledger.rules import Cells
+from commonward.workflows.deposits import DepositRefused
 from commonward.workflows.gate import PatientGate
 from commonward.workflows.mailbox import NotYours
 from commonward.workflows.member import Member
@@ -275,4 +276,5 @@ def _problems(app: FastAPI) -> None:
     app.add_exception_handler(NotYours, said(403, "not yours"))
     app.add_exception_handler(LedgerAway, said(503, "the ledger is away"))
     app.add_exception_handler(PeerAway, said(503, "that member is away"))
+    app.add_exception_handler(DepositRefused, said(503, "this opening is not kept here"))
     app.add_exception_handler(VaultFull, said(507, "nothing more can be kept"))
