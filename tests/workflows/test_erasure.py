@@ -8,7 +8,7 @@ from commonward.records.retention import Ground
 from commonward.workflows.erasure import HoldPaper, NotErasable
 from commonward.workflows.member_log import Event
 from commonward.workflows.memory import Killed
-from commonward.workflows.messages import Fault
+from commonward.workflows.messages import ASK, Answer, Fault, Why
 from tests.consortium import Consortium, observation, permit
 
 
@@ -101,3 +101,16 @@ async def test_other_records_of_the_batch_still_prove_their_anchor() -> None:
         held = c.north.office.holdings.open(number, row)
         assert held is not None and c.north.office.holdings.anchor(held) is not None
         assert c.north.office.holdings.is_sound(held)
+
+
+async def test_a_request_sent_again_does_not_bring_back_what_was_erased() -> None:
+    async with Consortium() as c:
+        record = await with_a_record(c)
+        (asked,) = [body for _, _, path, body, _ in c.peers.carried if path == ASK]
+        again = Answer.parse(await c.north.office.desk.answer(c.south.name, ASK, asked))
+        assert again.delivery is not None
+        await c.north.office.erasures.erase(record, Ground.COURT_ORDER, "order 3", "n3")
+        refused = Answer.parse(await c.north.office.desk.answer(c.south.name, ASK, asked))
+        assert refused.delivery is None and refused.why is Why.NOTHING
+        (handle,) = c.north.office.member.identity.handles_of(c.north.local("ada"))
+        assert [row.delivery for row in c.north.vault.marks(handle, 1)] == [b""]

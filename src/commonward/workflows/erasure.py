@@ -118,6 +118,7 @@ class Erasures:
             row = vault.records([paper.record])[paper.record][1]
             with vault.transaction():
                 vault.destroy_records([paper.record])
+                self._recalls.forget(paper.record, row.patient)
                 self._recalls.file([paper.record], row.patient, Fault.ERASED)
                 paper = replace(paper, destroyed=True)
                 self._papers.put(paper.record, paper)

@@ -84,6 +84,10 @@ class Recalls:
                 self.recalls.put(recall_id, Recall(recipient, notice))
         return len(told)
 
+    def forget(self, record: bytes, patient: bytes) -> None:
+        """No bundle of ours brings this record again. Joins the caller's vault transaction."""
+        self._releases.forget(self._member.identity.handles_of(patient), record)
+
     def moved(self, handle: Handle, before: frozenset[bytes]) -> int:
         """After an unmerge: what left this handle's patient is recalled from everyone who got it under the handle."""
         gone = before - self._member.identity.patients_of(handle)

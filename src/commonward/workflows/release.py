@@ -9,7 +9,7 @@ the same bytes. Ledger away: treatment within grace leaves with a mark that foll
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 
@@ -251,6 +251,8 @@ class Releases:
             self._member.ports.steps.reach("release.cosigned")
             row = self._change(row, State.DELIVERED, self.paper(row), note=Event.RELEASED)
         self._member.ports.steps.reach("release.delivering")
+        if not row.delivery:
+            raise Refused(Why.NOTHING, "something in this bundle was erased since: ask anew for the rest")
         return Answer(delivery=row.delivery, index=self.paper(row).index)  # 7. deliver: the same bytes every time
 
     async def _mark(self, row: MarkRow, *, deliver: bool = False) -> MarkRow:
@@ -406,17 +408,28 @@ class Releases:
         )  # fmt: skip
 
     def recipients(self, handles: frozenset[Handle], record: bytes) -> frozenset[MemberId]:
-        """Everyone who received a record. Recalls are rare, so the marks are read rather than a list kept."""
-        found = set()
-        for handle in handles:
+        """Everyone who received a record."""
+        return frozenset(paper.requester for _, paper in self._bearing(handles, record))
+
+    def forget(self, handles: frozenset[Handle], record: bytes) -> None:
+        """Empties every bundle that holds a record, so that no resend brings it back. Joins the caller's transaction.
+
+        The marks stay, and commit to what was delivered.
+        """
+        for row, _ in list(self._bearing(handles, record)):
+            if row.delivery:
+                self._member.ports.vault.change_mark(replace(row, delivery=b""))
+
+    def _bearing(self, handles: frozenset[Handle], record: bytes) -> Iterator[tuple[MarkRow, MarkPaper]]:
+        """Marks that bear a record. Recalls are rare, so the marks are read rather than a list kept."""
+        for handle in sorted(handles):
             first = 1
             while rows := self._member.ports.vault.marks(handle, first, 500):
                 for row in rows:
                     paper = self.paper(row)
                     if record in paper.records:
-                        found.add(paper.requester)
+                        yield row, paper
                 first = rows[-1].n + 1
-        return frozenset(found)
 
 
 def _padded(answer: Answer) -> bytes:
