@@ -286,14 +286,19 @@ def copy_of(real: Real, tag: str) -> dict[str, object]:
     return found
 
 
+def _count(real: Real, member: str, event: Event) -> int:
+    return [entry.event for entry in real.look(member).log()].count(event)
+
+
 def test_within_grace_treatment_goes_on_and_is_marked_late(real: Real, ada: Someone) -> None:
+    before = _count(real, "north", Event.GRACE_USED)  # on a slow machine an earlier fetch may have needed grace too
     real.kill("sequencer")
     time.sleep(2.5)  # nothing is cosigned any more: the view grows old
     copy = real.fetch(ada, "visit in grace")
     assert copy["mark_index"] == -1 and copy["records"] == 2
     (row,) = [row for row in real.look("north").marks(ada.handle) if row.tag.hex() == copy["tag"]]
     assert row.state is MarkState.LATE
-    assert [entry.event for entry in real.look("north").log()].count(Event.GRACE_USED) == 1
+    assert _count(real, "north", Event.GRACE_USED) == before + 1
     with pytest.raises(NodeRefused, match="not shown to be live"):
         real.fetch(ada, "a payment in grace", purpose="HPAYMT")
     real.start("sequencer")
@@ -308,6 +313,7 @@ def test_within_grace_treatment_goes_on_and_is_marked_late(real: Real, ada: Some
 
 def test_beyond_grace_only_a_broken_glass_helps_and_is_written_down_first(real: Real, ada: Someone) -> None:
     marks, glasses = len(real.on_ledger(Release.KIND, "north")), len(real.on_ledger(BreakGlass.KIND, "south"))
+    before = _count(real, "south", Event.GLASS_BROKEN)
     for name in ("north", "south"):
         real.stop(name)
         real.practises(name, fresh_ms=500, grace_ms=1_000, cosign_wait_ms=1_000)
@@ -323,9 +329,9 @@ def test_beyond_grace_only_a_broken_glass_helps_and_is_written_down_first(real: 
     }  # fmt: skip
     copy = real.controls["south"].post("/glass", body)
     assert copy["records"] == 2 and copy["mark_index"] == -1
-    assert [entry.event for entry in real.look("south").log()].count(Event.GLASS_BROKEN) == 1
+    assert _count(real, "south", Event.GLASS_BROKEN) == before + 1
     real.kill("south")  # what was written down is on the disk
-    assert [entry.event for entry in real.look("south").log()].count(Event.GLASS_BROKEN) == 1
+    assert _count(real, "south", Event.GLASS_BROKEN) == before + 1
     real.start("sequencer", "south")
     until(lambda: len(real.on_ledger(BreakGlass.KIND, "south")) == glasses + 1, "the broken glass is marked, late", 120)
     until(lambda: copy_of(real, copy["tag"])["receipted"], "so is the release", 120)
