@@ -24,7 +24,7 @@ from commonward.workflows.consent import Openings
 from commonward.workflows.holdings import Held, Holdings
 from commonward.workflows.identity import Link, mark_tag
 from commonward.workflows.judging import Judged, Refused, judge, parse
-from commonward.workflows.liveness import settled
+from commonward.workflows.liveness import Standing, settled, standing
 from commonward.workflows.member import Member
 from commonward.workflows.member_log import Event
 from commonward.workflows.messages import (
@@ -343,6 +343,8 @@ class Releases:
                     await self._finish(now)
 
     async def _finish(self, row: MarkRow) -> None:
+        if row.state is State.RESERVED and standing(self._member)[0] is not Standing.FRESH:
+            return  # just started, or cut off: the consent may be gone already; the next tick knows
         try:
             if row.state is State.LATE or self._still_open(row):
                 await self._mark(row)
