@@ -13,7 +13,6 @@ from bench._consortium import lone, quiet, signed
 from commonward.adapters import fhir
 from commonward.adapters.keys import StaffKey
 from commonward.apps import node as node_process
-from commonward.apps import wiring
 from commonward.apps.memory import keep_loaded
 from commonward.apps.preparing import make_tools
 from commonward.apps.samples import samples
@@ -102,12 +101,11 @@ def history(count: int) -> tuple[str, list[Piece]]:
 def member_main(pipe: Connection, data: str) -> None:
     """A member's node as `commonward` runs it; commands come over the pipe."""
     quiet()
-    setattr(wiring, "NoSteps", Stopwatch)  # noqa: B010  the one thing that differs from a node in service
     asyncio.run(_member(pipe, load(Path(data))))
 
 
 async def _member(pipe: Connection, settings: Settings) -> None:
-    hospital = Hospital(Node(settings))
+    hospital = Hospital(Node(settings, steps=Stopwatch()))  # the one thing that differs from a node in service
     await hospital.node.listen()
     keep_loaded()
     tasks = [asyncio.create_task(each) for each in node_process._work(hospital.node)]
