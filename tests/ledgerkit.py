@@ -197,10 +197,15 @@ def handle_of(name: str) -> Handle:
     return Handle(hashlib.sha256(b"handle " + name.encode()).digest()[:16])
 
 
-def demo_members(weights: Mapping[str, int] | None = None, created: BlockTime = START) -> tuple[GenesisMember, ...]:
+def demo_members(
+    weights: Mapping[str, int] | None = None, created: BlockTime = START, *, consensus: bool = False
+) -> tuple[GenesisMember, ...]:
     members = []
     for name, (kind, tier, weight) in MEMBERS.items():
-        purposes = [purpose for purpose in Purpose if purpose != Purpose.SEQUENCE or name == "health"]
+        without = {Purpose.SEQUENCE} if consensus else {Purpose.VALIDATE}
+        if name != "health":
+            without.add(Purpose.SEQUENCE)
+        purposes = [purpose for purpose in Purpose if purpose not in without]
         keys = tuple(
             GenesisKey(purpose, soft.algorithm, soft.public, BlockTime(created - 1), BlockTime(created + YEAR))
             for purpose in purposes
@@ -221,10 +226,13 @@ def demo_genesis(
     weights: Mapping[str, int] | None = None,
     pilot: bool = False,
     created: BlockTime = START,
+    consensus: bool = False,
     **more: object,
 ) -> Genesis:
+    """Of the five members; `health` operates the sequencer, or with `consensus` nobody does."""
     return make_genesis(
-        name="Test", created=created, members=demo_members(weights, created), operator=MemberId("health"),
+        name="Test", created=created, members=demo_members(weights, created, consensus=consensus),
+        operator="" if consensus else "health",
         rp_id=RP_ID, pilot=pilot, parameters={Parameter.TICK: 1000, **(parameters or {})}, **more,  # type: ignore[arg-type]
     )  # fmt: skip
 

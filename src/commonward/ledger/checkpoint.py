@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from commonward.ledger.encoding import Value, decode, encode
-from commonward.ledger.ids import Algorithm, BlockTime, Digest, LedgerId, MemberId, parse_member_id
+from commonward.ledger.ids import Algorithm, BlockTime, Digest, LedgerId, MemberId, parse_member_id, parse_operator
 from commonward.ledger.proofs import verify
 
 NOTE_SIGNATURE: Final = 0x01
@@ -96,6 +96,11 @@ def _check_name(name: str) -> str:
     if not name or "+" in name or any(character.isspace() for character in name) or not name.isprintable():
         raise NoteError(f"expected a key name without spaces or plus signs, got {name!r:.60}")
     return name
+
+
+def app_hash(size: int, root: Digest) -> bytes:
+    """What consensus agrees on after each block: size (8 bytes, big endian) and root of the log."""
+    return size.to_bytes(8, "big") + root
 
 
 def origin_of(ledger: LedgerId) -> str:
@@ -308,7 +313,7 @@ class Authority:
     """Who makes checkpoints binding: the state value under the key `authority`.
 
     Wire: {1: epoch, 2: [cosigner...] in ascending order of member, 3: [operator, [sequencer key...]], 4: 1 for a
-    pilot, else 0}. The epoch grows by one with each change.
+    pilot, else 0}. The epoch grows by one with each change. `operator` is "" where consensus orders.
     """
 
     epoch: int
@@ -334,6 +339,11 @@ class Authority:
     def cosigner(self, member: str) -> Cosigner | None:
         return next((cosigner for cosigner in self.cosigners if cosigner.member == member), None)
 
+    @property
+    def consensus(self) -> bool:
+        """Whether the members agree on each block, and nobody signs checkpoints before they do."""
+        return not self.operator
+
     def to_value(self) -> dict[int, Value]:
         return {
             1: self.epoch,
@@ -351,7 +361,7 @@ class Authority:
                 return cls(
                     epoch,
                     tuple(map(Cosigner.from_value, cosigners)),
-                    parse_member_id(operator),
+                    parse_operator(operator),
                     _keys(sequencer),
                     pilot == 1,
                 )

@@ -23,6 +23,7 @@ from commonward.ledger.ids import (
     Purpose,
     key_id,
     parse_member_id,
+    parse_operator,
 )
 from commonward.ledger.members.governance import ChangeKind, Constitution, Governance, Majority
 from commonward.ledger.members.roll import (
@@ -35,6 +36,7 @@ from commonward.ledger.members.roll import (
     Roll,
     certificate_digest,
 )
+from commonward.ledger.members.validators import write_validators
 from commonward.ledger.members.weights import write_authority
 from commonward.ledger.parameters import Parameter, Parameters, check_parameter, defaults
 from commonward.ledger.possession import check_member_possession, possession_digest
@@ -139,7 +141,8 @@ _KINDS: Final = items(choice(MemberKind), 16)
 @struct
 class Genesis(Struct):
     """`members` in ascending order of id. `roles`: kind of transaction -> kinds of member that may sign it with an
-    operate key; a kind that is not named is open to all. Build one with `make_genesis`."""
+    operate key; a kind that is not named is open to all. `operator`: who runs the sequencer; "" where the members
+    agree on each block by consensus. Build one with `make_genesis`."""
 
     name: str = wire(1, text(200))
     created: BlockTime = wire(2, TIME)
@@ -147,7 +150,7 @@ class Genesis(Struct):
     suite: int = wire(4, number(SUITE, SUITE))
     pilot: bool = wire(5, FLAG)
     rp_id: str = wire(6, text(200))
-    operator: MemberId = wire(7, parsed(parse_member_id))
+    operator: MemberId = wire(7, parsed(parse_operator))
     members: tuple[GenesisMember, ...] = wire(8, items(nested(GenesisMember), 1024, 1))
     parameters: Mapping[Parameter, int] = wire(9, _mapping(choice(Parameter), number()))
     majorities: Mapping[ChangeKind, Majority] = wire(10, _mapping(choice(ChangeKind), Shape(_read_majority, tuple)))
@@ -172,6 +175,11 @@ class Genesis(Struct):
         return found
 
     @property
+    def consensus(self) -> bool:
+        """Whether nobody orders alone."""
+        return not self.operator
+
+    @property
     def constitution(self) -> Constitution:
         return Constitution(dict(self.majorities), dict(self.proposers), self.operator, self.pilot)
 
@@ -182,7 +190,7 @@ class Genesis(Struct):
         """Raises GenesisError, naming the first thing that a ledger could not start from."""
         ids = [each.id for each in self.members]
         _expect(ids == sorted(set(ids)), "each member once, in ascending order of id")
-        _expect(self.operator in ids, f"the operator {self.operator} among the members")
+        _expect(self.consensus or self.operator in ids, f"the operator {self.operator} among the members")
         origins = [each.origin for each in self.members]
         _expect(len(set(origins)) == len(origins), "a signing page of its own for each member")
         keys = [key.id for member in self.members for key in member.keys]
@@ -223,6 +231,9 @@ class Genesis(Struct):
             (Purpose.SEQUENCE in purposes) == (member.id == self.operator),
             f"a sequencer key for the operator alone {where}",
         )
+        if self.consensus:
+            _expect(Purpose.NODE in purposes, f"a node key {where}")
+            _expect(not member.weight or Purpose.VALIDATE in purposes, f"a validator key {where}, which has weight")
         for key in member.keys:
             _expect(key.algorithm in ALGORITHMS[key.purpose], f"another algorithm for a {key.purpose.name} key {where}")
             lasts = self.parameters.get(Parameter.KEY_LASTS, 0)
@@ -279,7 +290,7 @@ def make_genesis(
     name: str,
     created: BlockTime,
     members: tuple[GenesisMember, ...],
-    operator: MemberId,
+    operator: MemberId | str,
     rp_id: str,
     pilot: bool = False,
     parameters: Mapping[Parameter, int] | None = None,
@@ -301,7 +312,7 @@ def make_genesis(
         SUITE,
         pilot,
         rp_id,
-        operator,
+        MemberId(operator),
         tuple(sorted(members, key=lambda member: member.id)),
         {**defaults(), **(parameters or {})},
         majorities or default_majorities(),
@@ -408,3 +419,5 @@ def write_genesis(genesis: Genesis, cells: Cells) -> None:
         governance.adopt(table.name, table.digest)
     governance.schedule(0, genesis.protocol)
     write_authority(cells, roll, genesis.operator, pilot=genesis.pilot)
+    if genesis.consensus:
+        write_validators(cells, roll, genesis.created)

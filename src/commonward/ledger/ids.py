@@ -92,6 +92,7 @@ class Purpose(IntEnum):
     TLS = 5
     HPKE = 6
     SEQUENCE = 7
+    VALIDATE = 8
 
 
 class MemberKind(IntEnum):
@@ -160,6 +161,11 @@ def parse_member_id(value: object) -> MemberId:
             f"digits or hyphens, got {value!r:.60}"
         )
     return MemberId(value)
+
+
+def parse_operator(text: object) -> MemberId:
+    """The member who runs the sequencer; "" where consensus orders and nobody does. Raises ValueError."""
+    return MemberId("") if text == "" else parse_member_id(text)
 
 
 def parse_block_time(value: object) -> BlockTime:

@@ -52,6 +52,11 @@ class Fixed(NamedTuple):
     def operator(self) -> MemberId:
         return self.constitution.operator
 
+    @property
+    def consensus(self) -> bool:
+        """Whether nobody orders alone (`Genesis.consensus`)."""
+        return not self.constitution.operator
+
     @classmethod
     def of(cls, genesis: Genesis) -> "Fixed":
         return cls(

@@ -52,7 +52,8 @@ class Staged(NamedTuple):
 
     `outcomes`, and `transactions` beside them (None for what could not be read), are for whoever indexes the ledger;
     `refusals` (same order; None when accepted) are for people, and not consensus. `leaves`: the log's new ones,
-    from `first` on. When `idle`, the checkpoint is the old one and there are none.
+    from `first` on. When `idle`, the checkpoint is the old one and there are none. `validators`: those whose power
+    changes under consensus (public key, new power).
     """
 
     header: Header
@@ -68,6 +69,7 @@ class Staged(NamedTuple):
     standing: "Standing"
     append: StagedAppend | None
     cells: Mapping[bytes, bytes | None]
+    validators: tuple[tuple[bytes, int], ...] = ()
 
     @property
     def tip(self) -> Tip:

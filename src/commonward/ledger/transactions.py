@@ -3,7 +3,7 @@
     transaction = [body, proof kind, proof]                 the signed bytes are the stored bytes
     body        = {1: ledger id, 2: kind, 3: nonce, 4: [recent size, recent root], 5: expiry, 6: payload, 7: author}
     bundle      = [carry key id, [transaction ...], signature]
-    block       = [[height, time], [bundle ...]]
+    block       = [[height, time], [bundle ...]], and behind it, where consensus proved some false, [address ...]
 
 Transactions within bundles, and bundles within blocks, are byte strings, so that each is decoded once by who needs it.
 The digest of the body is the transaction's name and its replay key. The body names its author (the key that signs, by
@@ -25,7 +25,7 @@ from commonward.ledger.consent import (
     StopRecovery,
     Withdraw,
 )
-from commonward.ledger.encoding import Digest, EncodingError, decode, digest, encode
+from commonward.ledger.encoding import Digest, EncodingError, Value, decode, digest, encode
 from commonward.ledger.ids import BlockTime, Height, KeyId, LedgerId
 from commonward.ledger.members import AddKey, Equivocation, Propose, RevokeKey, RevokeStaff, Vote
 from commonward.ledger.refusals import Malformed, TooLarge, UnknownKind
@@ -109,6 +109,8 @@ MAX_BUNDLE_TRANSACTIONS: Final = 256
 MAX_BUNDLE_BYTES: Final = 256 * 1024
 
 NONCE_BYTES: Final = 16
+ADDRESS_BYTES: Final = 20
+MAX_MISBEHAVED: Final = 1024
 
 
 class InvalidBlock(ValueError):
@@ -222,8 +224,11 @@ class Bundle(NamedTuple):
 
 
 class Block(NamedTuple):
+    """`misbehaved`: addresses (20 bytes) of validators that consensus has proof against; never on solo."""
+
     header: Header
     bundles: tuple[Bundle, ...]
+    misbehaved: tuple[bytes, ...] = ()
 
 
 def bundle_digest(ledger: LedgerId, transactions: Sequence[bytes]) -> Digest:
@@ -254,7 +259,9 @@ def parse_bundle(data: bytes, ledger: LedgerId) -> Bundle:
     raise ValueError("expected a bundle [carry key id, [transaction ...], signature]")
 
 
-def build_block(header: Header, bundles: Sequence[bytes]) -> bytes:
+def build_block(header: Header, bundles: Sequence[bytes], misbehaved: Sequence[bytes] = ()) -> bytes:
+    if misbehaved:
+        return encode([tuple(header), tuple(bundles), tuple(misbehaved)])
     return encode([tuple(header), tuple(bundles)])
 
 
@@ -262,10 +269,22 @@ def parse_block(data: bytes, ledger: LedgerId) -> Block:
     """Raises InvalidBlock. Neither header nor signatures are judged."""
     try:
         match decode(data):
-            case [[int(height), int(time)], list(bundles)] if 0 <= height <= MAX_TIME and 0 <= time <= MAX_TIME:
+            case [[int(height), int(time)], list(bundles), *more] if 0 <= height <= MAX_TIME and 0 <= time <= MAX_TIME:
                 read = tuple(parse_bundle(each, ledger) for each in bundles if type(each) is bytes)
-                if len(read) == len(bundles):
-                    return Block(Header(Height(height), BlockTime(time)), read)
+                misbehaved = _addresses(more)
+                if len(read) == len(bundles) and misbehaved is not None:
+                    return Block(Header(Height(height), BlockTime(time)), read, misbehaved)
     except ValueError as cause:
         raise InvalidBlock(str(cause)) from cause
-    raise InvalidBlock("expected a block [[height, time], [bundle ...]]")
+    raise InvalidBlock("expected a block [[height, time], [bundle ...]], or with [address of a validator ...] behind")
+
+
+def _addresses(more: Sequence[Value]) -> tuple[bytes, ...] | None:
+    """None unless it is nothing, or one list of addresses that is not empty: there is one way to write a block."""
+    match more:
+        case []:
+            return ()
+        case [[*addresses]] if 0 < len(addresses) <= MAX_MISBEHAVED:
+            found = tuple(each for each in addresses if type(each) is bytes and len(each) == ADDRESS_BYTES)
+            return found if len(found) == len(addresses) else None
+    return None

@@ -26,7 +26,8 @@ from commonward.ledger.authentic import (
 )
 from commonward.ledger.encoding import decode, encode
 from commonward.ledger.genesis import Genesis, write_genesis
-from commonward.ledger.ids import BlockTime, Height, MemberId, Purpose
+from commonward.ledger.ids import BlockTime, Digest, Height, MemberId, Purpose
+from commonward.ledger.members.validators import changed, punish, read_validators, write_validators
 from commonward.ledger.members.weights import write_authority
 from commonward.ledger.merkle.log import Log, LogStore
 from commonward.ledger.merkle.map import AuthenticatedMap, MapProof
@@ -238,6 +239,34 @@ class Machine:
         authenticate(tx, view, verify or self._cache.verify)
         return tx
 
+    def check_next(self, header: Header) -> None:
+        """Raises InvalidBlock unless the next block may have this header."""
+        self._check_header(header)
+
+    def carrier_of(self, bundle: Bundle, header: Header) -> MemberId:
+        """Who carries a bundle into the next block. Raises InvalidBlock for one that may not, or did not sign it."""
+        return self._check_carrier(bundle, header, State(self._read))
+
+    def is_new(self, raw: bytes, at: BlockTime) -> Digest | None:
+        """The digest of a transaction that a block of this time could still accept, by all but its signature and its
+        rule: readable, ours, not expired, not there already, of a recent root. None for any other."""
+        try:
+            tx = self._parse(raw)
+            check_common(tx, self._view(State(self._read), at, self._is_burnt))
+        except Refusal:
+            return None
+        return tx.digest
+
+    def signatures(self, bundle: Bundle) -> int:
+        """How many signatures a block counts for a bundle: its own, and those of its readable transactions."""
+        count = 1
+        for raw in bundle.transactions:
+            try:
+                count += 1 + self._parse(raw).payload.SECOND_SIGNATURES
+            except Refusal:
+                continue
+        return count
+
     def _parse(self, raw: bytes) -> Transaction:
         """Reading is a function of the bytes: what a check or a prefetch has read, the block need not read again."""
         tx = self._parsed.get(raw)
@@ -277,10 +306,14 @@ class Machine:
         carriers = [self._check_carrier(bundle, header, state) for bundle in parsed.bundles]
         # Due things come first: what ended before this block must not count in it.
         dues = state.dues.take(header.time, state.parameters[Parameter.DUES_A_BLOCK])
-        if not dues and not carriers:
+        if parsed.misbehaved and not self.fixed.consensus:
+            raise InvalidBlock("expected no word of misbehaving validators: this ledger has none")
+        if not dues and not carriers and not parsed.misbehaved:
             return self._stage_idle(header)
         for due in dues:
             apply_due(due, header, state)
+        for address in parsed.misbehaved:
+            punish(address, state.roll)
         run = _Run(self, header, state, len(carriers))
         for carrier, bundle in zip(carriers, parsed.bundles, strict=True):
             for raw in bundle.transactions:
@@ -318,6 +351,11 @@ class Machine:
         """The roots, the leaves, and all that is to be written."""
         if state.touched(b"member/"):
             write_authority(state, state.roll, self.fixed.operator, pilot=self.fixed.constitution.pilot)
+        validators: tuple[tuple[bytes, int], ...] = ()
+        if self.fixed.consensus:
+            before = read_validators(State(self._read))
+            write_validators(state, state.roll, header.time)
+            validators = changed(before, read_validators(state))
         cells = state.changes()
         changes: dict[bytes, bytes | None] = {b"s" + key: value for key, value in cells.items()}
         changes.update(self._map.update(cells))
@@ -350,6 +388,7 @@ class Machine:
             standing,
             append,
             cells,
+            validators,
         )
 
     def _forget(self, standing: Standing, header: Header, changes: dict[bytes, bytes | None]) -> int:

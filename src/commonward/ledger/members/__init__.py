@@ -53,10 +53,12 @@ from commonward.ledger.members.roll import (
     key_key,
     member_key,
 )
+from commonward.ledger.members.validators import VALIDATORS_KEY, Validator, read_validators, validator_address
 from commonward.ledger.members.weights import AUTHORITY_KEY, ThirdOfWeight
 
 __all__ = [
     "AUTHORITY_KEY",
+    "VALIDATORS_KEY",
     "AddKey",
     "Admit",
     "AdoptTable",
@@ -95,11 +97,14 @@ __all__ = [
     "StaffAlreadyRevoked",
     "Suspend",
     "ThirdOfWeight",
+    "Validator",
     "Vote",
     "certificate_digest",
     "certificate_key",
     "key_key",
     "member_key",
     "proposal_key",
+    "read_validators",
     "revoked_staff_key",
+    "validator_address",
 ]

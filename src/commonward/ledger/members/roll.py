@@ -45,7 +45,7 @@ MAX_WEIGHT: Final = 1 << 32
 MAX_CERTIFICATE: Final = 4096
 
 ALGORITHMS: Final = {
-    # checkpoint notes, cosignatures and CometBFT's node keys know Ed25519 alone
+    # checkpoint notes, cosignatures, and the node and validator keys of CometBFT know Ed25519 alone
     Purpose.OPERATE: (Algorithm.EDDSA, Algorithm.ES256),
     Purpose.CARRY: (Algorithm.EDDSA, Algorithm.ES256),
     Purpose.COSIGN: (Algorithm.EDDSA,),
@@ -53,6 +53,7 @@ ALGORITHMS: Final = {
     Purpose.TLS: (Algorithm.EDDSA, Algorithm.ES256),
     Purpose.HPKE: (Algorithm.X25519,),
     Purpose.SEQUENCE: (Algorithm.EDDSA,),
+    Purpose.VALIDATE: (Algorithm.EDDSA,),
 }
 
 
