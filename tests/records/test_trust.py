@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from commonward.ledger.checkpoint import Authority, known_lines, parse_note
+from commonward.ledger.checkpoint import Authority, Note, known_lines, parse_note
 from commonward.ledger.genesis import SignedGenesis
 from commonward.ledger.ids import MemberId, Purpose
 from commonward.ledger.members import AUTHORITY_KEY, RevokeKey
@@ -179,6 +179,31 @@ def test_who_keeps_a_trust_file_takes_only_the_steps_it_lacks(changed):
 def test_a_pilot_is_said_to_be_one():
     world = World(Kit(genesis=world_genesis(pilot=True)))
     assert judge(world.record(b"{}"), load_trust(world.trust())).pilot
+
+
+def test_two_members_that_heard_other_cosignatures_give_trust_files_of_one_fingerprint(changed):
+    def heard(members):
+        lines = tuple(line for line in parse_note(changed.added.note).lines if line.name in members)
+        return replace(changed.added, note=Note(parse_note(changed.added.note).checkpoint, lines).to_bytes())
+
+    one = changed.world.trust(heard(("clinic", "health", "north", "south")), changed.revoked)
+    other = changed.world.trust(heard(("clinic", "north", "shield", "south")), changed.revoked)
+    assert one != other
+    assert load_trust(one).fingerprint == load_trust(other).fingerprint
+
+
+def test_another_authority_gives_a_trust_file_another_fingerprint(changed):
+    """Else a member could leave out the step that revoked a key, and two people who compare would not notice."""
+    whole = load_trust(changed.world.trust(*changed.steps)).fingerprint
+    without = load_trust(changed.world.trust(changed.added)).fingerprint
+    other_genesis = World(Kit(genesis=world_genesis(tables={"other": salt("t")})))
+    found = {
+        whole,
+        without,
+        load_trust(changed.world.trust()).fingerprint,
+        load_trust(other_genesis.trust()).fingerprint,
+    }
+    assert len(found) == 4
 
 
 def test_people_can_compare_a_fingerprint_aloud():

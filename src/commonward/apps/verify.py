@@ -170,7 +170,7 @@ def _report(judgement: Judgement, trust: Trust, lang: str) -> Report:
         tuple(_step(number, finding, lang) for number, finding in enumerate(judgement.findings, 1)),
         tuple(notes),
         trust.ledger_id.hex(),
-        trust.file_digest.hex(),
+        trust.fingerprint.hex(),
     )
 
 

@@ -159,8 +159,9 @@ class Trust:
     """CA certificates (DER) by digest."""
     keys: Mapping[KeyId, tuple[MemberId, GenesisKey]]
     """Keys that genesis registered."""
-    file_digest: Digest
-    """Of the trust file: compare it with another member's."""
+    fingerprint: Digest
+    """Of what the file says, not of its bytes: genesis, and each authority since. Two members' files prove the same
+    changes with the cosignatures that each happened to hear, so their bytes may differ where what they say does not."""
 
     def authority_for(self, size: int) -> Authority:
         """Who makes a checkpoint of this size binding: who held authority before the block that it ends with."""
@@ -205,7 +206,7 @@ class Trust:
 @lru_cache(maxsize=64)
 def _load(data: bytes) -> Trust | TrustUnreadable | TrustRefused:
     try:
-        return _believe(TrustFile.parse(data), digest("commonward trust file v1", data))
+        return _believe(TrustFile.parse(data))
     except (TrustUnreadable, TrustRefused) as cause:
         return cause
 
@@ -218,7 +219,7 @@ def load_trust(data: bytes) -> Trust:
     return answer
 
 
-def _believe(file: TrustFile, file_digest: Digest) -> Trust:
+def _believe(file: TrustFile) -> Trust:
     try:
         genesis = SignedGenesis.parse(file.genesis).genesis  # 1. every member of genesis signed it
     except GenesisError as cause:
@@ -233,7 +234,9 @@ def _believe(file: TrustFile, file_digest: Digest) -> Trust:
     if strangers:  # 3. each CA certificate is one that some authority names
         raise TrustRefused(f"expected CA certificates that an authority names, got {min(strangers).hex()}")
     keys = {key.id: (member.id, key) for member in genesis.members for key in member.keys}
-    return Trust(genesis, ledger, origin, tuple(epochs), certificates, keys, file_digest)
+    said: list[Value] = [[step.index, step.authority] for step in file.steps]
+    fingerprint = digest("commonward trust v1", ledger, encode(said))
+    return Trust(genesis, ledger, origin, tuple(epochs), certificates, keys, fingerprint)
 
 
 def _next_authority(step: AuthorityStep, before: tuple[int, Authority], origin: str, where: str) -> Authority:

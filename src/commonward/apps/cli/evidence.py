@@ -93,10 +93,10 @@ def trust(
     _save(out, held)
     believed = load_trust(held)
     emit(
-        {"trust": out, "fingerprint": believed.file_digest, "genesis": believed.ledger_id},
+        {"trust": out, "fingerprint": believed.fingerprint, "genesis": believed.ledger_id},
         as_json=as_json,
         text=f"Wrote {plain(str(out))}, {size(len(held))}.\nGenesis     {fingerprint_words(believed.ledger_id)}\n"
-        f"Trust file  {fingerprint_words(believed.file_digest)}\nCompare both with what another member gives.",
+        f"Trust file  {fingerprint_words(believed.fingerprint)}\nCompare both with what another member gives.",
     )
 
 
