@@ -37,7 +37,7 @@ from commonward.ledger.transactions import (
 from commonward.ledger.transition import Machine, MemoryStore
 from commonward.workflows.blocklog import Record
 from commonward.workflows.carrying import Carrier
-from commonward.workflows.replica import Replica
+from commonward.workflows.following import FollowingReplica
 
 SPAWN = get_context("spawn")
 
@@ -144,7 +144,7 @@ def quiet() -> None:
 async def _node(pipe: Connection, settings: Settings) -> None:
     genesis, keys = read_genesis(settings), open_keys(settings)
     files = ChainFiles(settings.ledger_directory)
-    replica = Replica(
+    replica = FollowingReplica(
         keys=keys, genesis=genesis, store=files.state, log_store=files.tiles, blocks=files.blocks, clock=WallClock(),
         submit_ms=60_000,
     )  # fmt: skip
@@ -185,7 +185,7 @@ async def _node(pipe: Connection, settings: Settings) -> None:
                 return
 
 
-async def _burst(replica: Replica, raws: Sequence[bytes], window: int) -> tuple[float, float, list[float]]:
+async def _burst(replica: FollowingReplica, raws: Sequence[bytes], window: int) -> tuple[float, float, list[float]]:
     """Keep `window` submissions under way. When it began and ended (wall), and how long each took (s)."""
     took: list[float] = []
     waiting = iter(raws)
@@ -202,7 +202,7 @@ async def _burst(replica: Replica, raws: Sequence[bytes], window: int) -> tuple[
     return began, time.time(), took
 
 
-async def lone(replica: Replica, raws: Sequence[bytes]) -> tuple[list[float], list[float]]:
+async def lone(replica: FollowingReplica, raws: Sequence[bytes]) -> tuple[list[float], list[float]]:
     """One at a time: seconds until in our node's block, and until proven by a quorum."""
     committed_after, proven_after = [], []
     for raw in raws:

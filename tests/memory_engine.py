@@ -1,7 +1,7 @@
 """The embedded engine in memory: the real sequencer and every member's real node, joined without a socket.
 
     async with MemoryEngine() as engine:
-        north = engine.nodes["north"]                            a Replica: what workflows call their Ledger
+        north = engine.nodes["north"]                            a FollowingReplica: what workflows call their Ledger
         committed = await north.submit(engine.sign(payload, by="north"))
         await north.cosigned(committed.index + 2)
 
@@ -24,9 +24,9 @@ from commonward.ledger.merkle.log import MemoryLogStore
 from commonward.ledger.proofs import ProofKind, member_proof
 from commonward.ledger.state import MemoryStore
 from commonward.ledger.transactions import Payload, assemble, build_body, transaction_digest
+from commonward.workflows.following import FollowingReplica
 from commonward.workflows.memory import Cue, SteppedClock
 from commonward.workflows.ports import Committed, LedgerAway, Proven, StorageKeys
-from commonward.workflows.replica import Replica
 from tests.ledgerkit import MEMBERS, START, SoftKey, SoftPasskey, demo_genesis, member_soft_key
 
 MAP_BITS = 8
@@ -66,7 +66,7 @@ class Disk:
     blocks: MemoryBlocks = field(default_factory=MemoryBlocks)
 
 
-class CuedReplica(Replica):
+class CuedReplica(FollowingReplica):
     """A node whose `submit` and `cosigned` fail on cue with LedgerAway, before or after the effect."""
 
     def __init__(self, **arguments: Any) -> None:

@@ -31,8 +31,8 @@ from commonward.adapters.store.blocks import MemoryBlocks
 from commonward.ledger.ids import Digest, Height, LedgerId, MemberId, Purpose
 from commonward.ledger.refusals import BadSignature, Malformed
 from commonward.ledger.transactions import assemble, build_bundle, parse_transaction
+from commonward.workflows.following import FollowingReplica
 from commonward.workflows.memory import SteppedClock
-from commonward.workflows.replica import Replica
 from tests.ledgerkit import MEMBERS, START, SoftKey, demo_genesis, member_soft_key
 from tests.memory_engine import MAP_BITS, Disk, MemoryEngine, SoftKeys
 from tests.tls_world import Contexts, TlsWorld
@@ -53,7 +53,7 @@ class World:
         self.tls.trust(*self.contexts.values(), but="ca-stranger")
         self.disk = Disk()
         self.disks = {name: Disk() for name in MEMBERS}
-        self.nodes: dict[str, Replica] = {}
+        self.nodes: dict[str, FollowingReplica] = {}
         self.following: dict[str, asyncio.Task[None]] = {}
         self.signer = MemoryEngine(self.genesis, self.clock)
 
@@ -74,9 +74,9 @@ class World:
         await self.server.stop()
         self.sequencer.close()
 
-    def node(self, name: str) -> Replica:
+    def node(self, name: str) -> FollowingReplica:
         disk = self.disks[name]
-        node = self.nodes[name] = Replica(
+        node = self.nodes[name] = FollowingReplica(
             keys=SoftKeys(MemberId(name)), genesis=self.genesis, store=disk.store, log_store=disk.log,
             blocks=disk.blocks, clock=self.clock, submit_ms=5000, map_bits=MAP_BITS,
         )  # fmt: skip

@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from commonward.adapters.solo.follower import Follower
 from commonward.ledger.ids import BlockTime, MemberId
 from commonward.ledger.transactions import parse_transaction
+from commonward.workflows.following import FollowingReplica
 from commonward.workflows.ports import LedgerAway
-from commonward.workflows.replica import Replica
 from tests.adapters.solo_process import WallClock
 from tests.ledgerkit import Kit, demo_genesis
 from tests.memory_engine import MAP_BITS, Disk, SoftKeys
@@ -68,7 +68,7 @@ async def test_the_sequencer_killed_and_restarted_loses_and_doubles_nothing(tmp_
     process = Killable(folder, created)
     assert process.start().startswith("ready 0")
     genesis, disk = demo_genesis(created=BlockTime(created)), Disk()
-    north = Replica(
+    north = FollowingReplica(
         keys=SoftKeys(MemberId("north")), genesis=genesis, store=disk.store, log_store=disk.log, blocks=disk.blocks,
         clock=WallClock(), submit_ms=20_000, map_bits=MAP_BITS,
     )  # fmt: skip

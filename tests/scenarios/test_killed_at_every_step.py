@@ -25,13 +25,13 @@ from commonward.ledger.registry import AnchorBatch
 from commonward.ledger.state import MemoryStore
 from commonward.workflows.anchoring import EXTRA_BITS
 from commonward.workflows.breakglass import GlassPaper
+from commonward.workflows.following import FollowingReplica
 from commonward.workflows.log_roots import RootPaper
 from commonward.workflows.member_log import Event
 from commonward.workflows.messages import Delivery, Fault
 from commonward.workflows.ports import MarkRow, MarkState
 from commonward.workflows.reading import transaction_of
 from commonward.workflows.recall import Recall
-from commonward.workflows.replica import Replica
 from commonward.workflows.sealing import Drawer
 from tests.consortium import permit
 from tests.scenarios.real import Real, Someone, blood_count, until
@@ -493,11 +493,11 @@ def check_replay(real: Real, name: str) -> None:
     keys = open_keys(settings)
     files = ChainFiles(settings.ledger_directory)
     try:
-        kept = Replica(
+        kept = FollowingReplica(
             keys=keys, genesis=real.genesis, store=files.state, log_store=files.tiles, blocks=files.blocks,
             clock=WallClock(),
         )  # fmt: skip
-        replayed = Replica(
+        replayed = FollowingReplica(
             keys=keys, genesis=real.genesis, store=MemoryStore(), log_store=MemoryLogStore(), blocks=files.blocks,
             clock=WallClock(), map_bits=8,
         )  # fmt: skip

@@ -31,10 +31,11 @@ from commonward.ledger.checkpoint import (
     check_quorum,
     cosign,
 )
-from commonward.ledger.ids import BlockTime, Digest, Height, MemberId
+from commonward.ledger.ids import Algorithm, BlockTime, Digest, Height, KeyId, MemberId, key_id
+from commonward.ledger.members.equivocation import Equivocation
 from commonward.workflows.ports import Clock, Proven
 
-__all__ = ["AGAIN_MS", "LIVE_MS", "SKEW_MS", "CosignKey", "Cosigning", "SignedOtherwise"]
+__all__ = ["AGAIN_MS", "LIVE_MS", "SKEW_MS", "CosignKey", "CosignerFault", "Cosigning", "SignedOtherwise"]
 
 AGAIN_MS: Final = 30_000
 """The latest checkpoint is cosigned again this often, so that an idle ledger is provably fresh."""
@@ -59,6 +60,33 @@ class SignedOtherwise(Exception):
         self.size = size
         self.ours = ours
         self.signed = signed
+
+
+@dataclass(frozen=True, slots=True)
+class CosignerFault:
+    """A member's cosigning key stands under a root that is not ours at that size: it is false, or this node is.
+
+    `shown`: a note with that one line. `beside`: where the same key also signed our root, a note with that line;
+    both together prove that it signed two roots, whoever looks at them.
+    """
+
+    member: MemberId
+    key: KeyId
+    size: int
+    ours: Digest
+    theirs: Digest
+    shown: bytes
+    beside: bytes = b""
+
+    def __str__(self) -> str:
+        if self.beside:
+            return f"{self.member} cosigned two roots for size {self.size}: {self.ours.hex()} and {self.theirs.hex()}"
+        return f"{self.member} cosigned root {self.theirs.hex()} for size {self.size}; we have {self.ours.hex()}"
+
+    @property
+    def equivocation(self) -> Equivocation | None:
+        """The transaction's payload that takes the member's weight away, once there are two roots to show."""
+        return Equivocation(key=self.key, first=self.beside, second=self.shown) if self.beside else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +126,15 @@ class Cosigning:
         clock: Clock,
         publish: Callable[[Checkpoint, SignatureLine], None],
         root_at: Callable[[int], Digest],
+        accuse: Callable[[CosignerFault], None] = lambda fault: None,
     ) -> None:
         """
         Args:
             publish: hands our own line to whatever carries it to the others; does not wait.
-            root_at: our log's root at a size up to the latest.
+            root_at: our log's root at a size up to the latest. Raises LookupError where that is not known any more.
+            accuse: told of another member's line over a root that is not ours.
         """
+        self._accuse = accuse
         self._key = key
         self._root_at = root_at
         self._clock = clock
@@ -128,6 +159,8 @@ class Cosigning:
         for member, (root, line) in self._early.pop(head.size, {}).items():
             if root == note.checkpoint.root:
                 head.lines[member] = line
+            else:
+                self._differs(member, Checkpoint(note.checkpoint.origin, head.size, root), line)
         for size in [size for size in self._early if size < head.size]:
             del self._early[size]
         if len(self._heads) > _KEPT:
@@ -184,10 +217,14 @@ class Cosigning:
         if head is not None:
             if head.note.checkpoint == checkpoint:
                 self._add(head, member, line)
+            else:
+                self._differs(member, checkpoint, line)
         elif self._latest is None or checkpoint.size > self._latest.size:
             self._early.setdefault(checkpoint.size, {})[member] = (checkpoint.root, line)
             if len(self._early) > _EARLY:
                 del self._early[max(self._early)]
+        else:
+            self._differs(member, checkpoint, line)
 
     def _hear_ourselves(self, checkpoint: Checkpoint, line: SignatureLine) -> None:
         head = self._heads.get(checkpoint.size)
@@ -200,6 +237,35 @@ class Cosigning:
             self._floor = max(self._floor, checkpoint.size)
         elif checkpoint.size and (ours := self._root_at(checkpoint.size)) != checkpoint.root:
             raise SignedOtherwise(checkpoint.size, ours, checkpoint.root)
+
+    def _differs(self, member: MemberId, checkpoint: Checkpoint, line: SignatureLine) -> None:
+        """A line of another member over what may not be our root; told of, if its key holds and it is not."""
+        if member == self._key.member or self._latest is None or checkpoint.size == 0:
+            return
+        try:
+            ours = self._root_at(checkpoint.size)
+        except LookupError:
+            return
+        cosigner = self._latest.authority.cosigner(member)
+        if ours == checkpoint.root or cosigner is None:
+            return
+        for key in cosigner.keys:
+            if check_line(checkpoint, line, member, COSIGNATURE, key.public):
+                self._accuse(
+                    CosignerFault(
+                        member, key_id(Algorithm.EDDSA, key.public), checkpoint.size, ours, checkpoint.root,
+                        Note(checkpoint, (line,)).to_bytes(), self._also_ours(member, checkpoint.size, key.public),
+                    )
+                )  # fmt: skip
+                return
+
+    def _also_ours(self, member: MemberId, size: int, public: bytes) -> bytes:
+        """A note with the line of this key under our own root, if it was heard; else empty."""
+        head = self._heads.get(size)
+        line = head.lines.get(member) if head is not None else None
+        if head is None or line is None or not check_line(head.note.checkpoint, line, member, COSIGNATURE, public):
+            return b""
+        return Note(head.note.checkpoint, (line,)).to_bytes()
 
     def contradicted(self, checkpoint: Checkpoint) -> SignedOtherwise | None:
         """Whether our own key, as heard from others, has signed another root for this size."""

@@ -1,15 +1,13 @@
-"""One member's node: executes every block itself, compares, remembers, cosigns, and answers `ports.Ledger`.
+"""One member's node: executes every block itself, remembers, cosigns, and answers `ports.Ledger`.
 
-    block + signed checkpoint -> signed by the operator? next? -> keep durably, and execute
-                              -> same checkpoint? -> commit, index, tell -> clock agrees? -> cosign
-
-Whatever brings blocks (the sequencer's line, an in-memory test) calls `offer`; whatever carries this member's bundles
-and cosignatures out is an `Uplink`. The operator of the sequencer is not trusted: what it signed and did not do halts
-this node with a proof that names it (`faults`). Not promised here: that the operator orders fairly, or at all.
+What is common to both ways of ordering. Where a member operates a sequencer, blocks are brought and compared with what
+it signed (`following`); where the members agree by consensus, they are proposed, judged and executed (`agreeing`).
+Whatever carries this member's bundles and cosignatures out is an `Uplink`.
 """
 
 import asyncio
 import heapq
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,53 +15,39 @@ from typing import Final, Protocol
 
 import structlog
 
-from commonward.ledger.checkpoint import (
-    NOTE_SIGNATURE,
-    Authority,
-    Checkpoint,
-    Note,
-    NoteError,
-    SignatureLine,
-    check_line,
-    origin_of,
-    parse_note,
-)
-from commonward.ledger.encoding import EncodingError, decode, encode
+from commonward.ledger.checkpoint import Authority, Checkpoint, Note, SignatureLine, origin_of
+from commonward.ledger.encoding import encode
 from commonward.ledger.genesis import Genesis
-from commonward.ledger.ids import BlockTime, Digest, Handle, Height, KeyId, LedgerId, MemberId, Purpose, Tag
+from commonward.ledger.ids import Digest, Height, KeyId, MemberId, Purpose
 from commonward.ledger.members import AUTHORITY_KEY
 from commonward.ledger.merkle.log import LogStore
 from commonward.ledger.refusals import Malformed, Refusal, TooLarge, UnknownKind
 from commonward.ledger.state import Store
-from commonward.ledger.transactions import Transaction, build_bundle, parse_block, parse_transaction
-from commonward.ledger.transition import Header, InvalidBlock, Machine, Outcome, Staged, UnknownProtocol, outcome_leaf
+from commonward.ledger.transactions import Transaction, build_bundle, parse_transaction
+from commonward.ledger.transition import Header, Machine, Outcome, Staged
 from commonward.workflows.behind import WriteBehind
-from commonward.workflows.blocklog import BlockLog, Record, RecordError
+from commonward.workflows.blocklog import BlockLog, Record
 from commonward.workflows.carrying import Carrier
-from commonward.workflows.cosigning import SKEW_MS, Cosigning, CosignKey, SignedOtherwise
-from commonward.workflows.faults import FaultKind, OperatorFault
+from commonward.workflows.cosigning import SKEW_MS, CosignerFault, Cosigning, CosignKey, SignedOtherwise
+from commonward.workflows.faults import OperatorFault
 from commonward.workflows.indexes import AuthorityChange, BlockFacts, IndexedStore, Indexes, Row
-from commonward.workflows.ports import Clock, Committed, Entry, Keys, LedgerAway, PeerAway, Peers, Proven
+from commonward.workflows.ledger_reads import LedgerReads
+from commonward.workflows.ports import Clock, Committed, Keys, LedgerAway, Proven
 
-__all__ = ["HEAD_PATH", "CannotFollow", "Executed", "Halted", "NotCarried", "Replica", "Uplink"]
-
-HEAD_PATH: Final = "ledger/head"
-"""Where members compare the checkpoints they were given, past the operator (`Replica.answer_head`)."""
+__all__ = ["CannotFollow", "Executed", "Halted", "NotCarried", "Replica", "Uplink"]
 
 SUBMIT_MS: Final = 15_000
-_FAULT: Final = b"if"
 _GENESIS_EPOCH: Final = 1
-_AHEAD: Final = 64
 
 _log = structlog.get_logger(__name__)
 
 
 class CannotFollow(Exception):
-    """What was offered cannot be taken now, through nobody's proven fault; ask the operator again."""
+    """What was offered cannot be taken now, through nobody's proven fault; ask again."""
 
 
 class Halted(LedgerAway):
-    """This node follows no further, because the operator did what it may not; `fault` proves it."""
+    """This node follows no further, because somebody did what may not be; `fault` proves it."""
 
     def __init__(self, fault: OperatorFault | SignedOtherwise) -> None:
         super().__init__(f"this node has stopped following the ledger: {fault}")
@@ -113,7 +97,7 @@ class _Pending:
             self.future.exception()  # everyone who asked may have given up: unheard is no error then
 
 
-class Replica:
+class Replica(LedgerReads, ABC):
     """One member's node. One thread (the loop's); only the block log's writes happen in another."""
 
     def __init__(
@@ -137,6 +121,8 @@ class Replica:
         self.member: MemberId = keys.member
         self.fault: OperatorFault | SignedOtherwise | None = None
         self.clock_doubt = False
+        self.accused: dict[MemberId, CosignerFault] = {}
+        """Members whose cosigning key signed a root that is not ours: either they are false, or we are."""
         self._keys = keys
         self._clock = clock
         self._blocks = blocks
@@ -153,7 +139,6 @@ class Replica:
         self._pending: dict[Digest, _Pending] = {}
         self._expiries: list[tuple[int, Digest]] = []
         self._listeners: list[Callable[[Executed], None]] = []
-        self._ahead: dict[int, Note] = {}
         _, _, self._carry_key = keys.public(Purpose.CARRY)
         self._carrier = Carrier(self._wrap, self._not_carried)
         _, public, _ = keys.public(Purpose.COSIGN)
@@ -162,32 +147,14 @@ class Replica:
             clock,
             self._publish,
             self._machine.log.root,
+            self._accuse,
         )
         self._authority = self._read_authority()
         self._open()
 
+    @abstractmethod
     def _open(self) -> None:
-        height, kept = self._machine.applied.height, self._blocks.height
-        if height > kept:
-            raise CannotFollow(
-                f"the state stands at block {height}, the block log ends at {kept}: the log has lost its end. Remove "
-                f"the state (it is replayed), and let the node catch up; it cosigns nothing that it has cosigned before"
-            )
-        if kept == 0 or height == kept:
-            note = parse_note(Record.parse(self._blocks.read(kept)).note) if kept else Note(self._head(), ())
-            self._cosigning.executed(note, height, self._authority)
-        for at in range(height + 1, kept + 1):
-            record = Record.parse(self._blocks.read(at))
-            note = parse_note(record.note)
-            public = self._operator_key(note)
-            staged = self._execute(record.block, note, Height(at), public or b"")
-            if staged is None:
-                return
-            self._keep(staged, record, note)
-        self._capture_authority()
-        stored = self._store.get(_FAULT)
-        if stored is not None:
-            self._halt(OperatorFault.parse(stored))
+        """Replay what the block log holds beyond the state. Raises as the constructor says."""
 
     def close(self) -> None:
         """Stop the threads and let go of everyone who waits. The stores belong to whoever gave them.
@@ -201,18 +168,9 @@ class Replica:
     # --------------------------------------------------------------------------------------------------- where we are
 
     @property
-    def ledger_id(self) -> LedgerId:
-        return self._machine.ledger_id
-
-    @property
     def height(self) -> Height:
         """Of the last block executed."""
         return self._machine.applied.height
-
-    @property
-    def operator(self) -> MemberId:
-        """The member who runs the sequencer, as the ledger says now."""
-        return self._authority.operator
 
     @property
     def authority(self) -> Authority:
@@ -247,77 +205,7 @@ class Replica:
         holder = self._machine.view().roll.get(found.member)
         return found.member if holder is not None and holder.active else None
 
-    # ------------------------------------------------------------------------------------------------------ following
-
-    async def offer(self, data: bytes, *, live: bool) -> None:
-        """Take the next block and the checkpoint signed after it (`Record` bytes).
-
-        `live`: the block was cut while this node was on the line, so its time must agree with our clock; a block that
-        is being caught up with has to be later than the one before, and that is all.
-
-        Raises:
-            CannotFollow: not the next block, not signed by the operator, or our disk failed: ask again later.
-            Halted: the operator is at fault; for good.
-        """
-        async with self._turn:
-            if self.fault is not None:
-                raise Halted(self.fault)
-            record, note, header = self._read(data)
-            public = self._operator_key(note)
-            if public is None:
-                raise CannotFollow(f"the checkpoint after block {header.height} is not signed by {self.operator}")
-            if header.height <= self.height:
-                self._seen_before(record, note, header, public)
-                return
-            if header.height != self.height + 1:
-                raise CannotFollow(f"expected block {self.height + 1}, got {header.height}")
-            written = self._write(header.height, data)
-            try:
-                staged = self._execute(record.block, note, header.height, public)
-            finally:
-                if written is not None:
-                    await self._durable(written)
-            if staged is None:
-                assert self.fault is not None
-                raise Halted(self.fault)
-            self._keep(staged, record, note)
-            self._cosign(header, live)
-            self._tell(staged)
-            self._look_ahead()
-
-    def _read(self, data: bytes) -> tuple[Record, Note, Header]:
-        try:
-            record = Record.parse(data)
-            note = parse_note(record.note)
-            match decode(record.block):
-                case [[int(height), int(time)], list()]:
-                    header = Header(Height(height), BlockTime(time))
-                case _:
-                    raise CannotFollow("expected a block [[height, time], [bundle ...]]")
-        except (RecordError, NoteError, EncodingError) as cause:
-            raise CannotFollow(f"not a block with its checkpoint: {cause}") from cause
-        if note.checkpoint.origin != self._origin:
-            raise CannotFollow(f"expected a checkpoint of {self._origin}, got one of {note.checkpoint.origin}")
-        return record, note, header
-
-    def _operator_key(self, note: Note) -> bytes | None:
-        """The sequencing key that signed the note; None when none of the operator's did."""
-        for key in self._authority.sequencer:
-            for line in note.lines:
-                if check_line(note.checkpoint, line, self._origin, NOTE_SIGNATURE, key.public):
-                    return key.public
-        return None
-
-    def _seen_before(self, record: Record, note: Note, header: Header, public: bytes) -> None:
-        """A block again: after a reconnection the same one; anything else is a rewritten history."""
-        ours = Record.parse(self._blocks.read(header.height))
-        if ours.block != record.block or parse_note(ours.note).checkpoint != note.checkpoint:
-            self._judge(note, public)
-            raise (
-                CannotFollow(f"block {header.height} is offered again, and is another")
-                if self.fault is None
-                else (Halted(self.fault))
-            )
+    # ------------------------------------------------------------------------------------------------------- following
 
     def _write(self, height: int, data: bytes) -> "asyncio.Future[None] | None":
         if self._blocks.height >= height:  # written in an attempt that failed later
@@ -335,25 +223,6 @@ class Replica:
             raise
         except Exception as cause:
             raise CannotFollow(f"our block log could not keep a block: {cause}") from cause
-
-    def _execute(self, block: bytes, note: Note, height: Height, public: bytes) -> Staged | None:
-        """Stage a block; None when it shows the operator's fault, and this node has halted."""
-        try:
-            staged = self._machine.stage(block)
-        except InvalidBlock as why:
-            self._halt(OperatorFault.invalid_block(self.operator, public, height, note, block, str(why)))
-            return None
-        except UnknownProtocol as why:
-            raise CannotFollow(str(why)) from why
-        checkpoint = Checkpoint(self._origin, staged.checkpoint.size, staged.checkpoint.root)
-        if checkpoint == note.checkpoint:
-            contrary = self._cosigning.contradicted(checkpoint)
-            if contrary is None:
-                return staged
-            self._halt(contrary)
-            return None
-        self._halt(OperatorFault.misexecution(self.operator, public, height, note, checkpoint, block))
-        return None
 
     def _keep(self, staged: Staged, record: Record, note: Note) -> None:
         """Commit a staged block with its index, and register its checkpoint under the authority before it."""
@@ -438,14 +307,15 @@ class Replica:
         """Call `listener` after each block. It must not raise or wait; after a restart, `history` fills the gap."""
         self._listeners.append(listener)
 
-    # ---------------------------------------------------------------------------------------------------------- faults
+    def _accuse(self, fault: CosignerFault) -> None:
+        known = self.accused.get(fault.member)
+        if known is None or (known.equivocation is None and fault.equivocation is not None):
+            self.accused[fault.member] = fault
+            _log.error("cosigner_differs", fault=str(fault), do="compare with the other members: `commonward doctor`")
 
     def _halt(self, fault: OperatorFault | SignedOtherwise) -> None:
         self.fault = fault
-        _log.critical("operator_at_fault", fault=str(fault), do="keep the proof (doctor shows it), call the members")
-        if isinstance(fault, OperatorFault) and fault.kind in (FaultKind.FORK, FaultKind.REWRITE):
-            # The others show again when the block log is replayed.
-            self._store.write({_FAULT: fault.to_bytes()})
+        _log.critical("ledger_halted", fault=str(fault), do="keep the proof (doctor shows it), call the members")
         self._carrier.disconnected()
         self._uplink = None
         self._give_up(Halted(fault))
@@ -456,75 +326,7 @@ class Replica:
             each.fail(why)
         self._cosigning.fail(why)
 
-    def clear_fault(self) -> None:
-        """The members have settled it: follow again. For an operator's hands, never called by a program."""
-        self._store.write({_FAULT: None})
-        self.fault = None
-
-    def witness(self, data: bytes) -> None:
-        """Compare a checkpoint that another member was given with ours. A contradiction halts this node.
-
-        Raises CannotFollow when it is no checkpoint that the operator signed.
-        """
-        try:
-            note = parse_note(data)
-        except NoteError as cause:
-            raise CannotFollow(f"not a checkpoint: {cause}") from cause
-        public = self._operator_key(note) if note.checkpoint.origin == self._origin else None
-        if public is None:
-            raise CannotFollow(f"not a checkpoint of this ledger that {self.operator} signed")
-        if note.checkpoint.size > self._machine.tip.size:
-            if len(self._ahead) < _AHEAD:
-                self._ahead.setdefault(note.checkpoint.size, note)
-        elif self.fault is None:
-            self._judge(note, public)
-
-    def _judge(self, note: Note, public: bytes) -> None:
-        size = note.checkpoint.size
-        here = self._machine.log.root(size)
-        if here == note.checkpoint.root:
-            return
-        height = self._index.height_at(size)
-        shown = Note(note.checkpoint, tuple(line for line in note.lines if line.name == self._origin))
-        if height:
-            ours = parse_note(Record.parse(self._blocks.read(height)).note)
-            self._halt(OperatorFault.fork(self.operator, public, Height(height), ours, shown))
-        else:
-            self._halt(OperatorFault.rewrite(self.operator, public, self.height, shown, self._head(), here))
-
-    def _look_ahead(self) -> None:
-        for size in sorted(size for size in self._ahead if size <= self._machine.tip.size):
-            note = self._ahead.pop(size)
-            public = self._operator_key(note)
-            if self.fault is None and public is not None:
-                self._judge(note, public)
-
-    def head(self) -> bytes:
-        """The last checkpoint that the operator signed for us (its note); empty before the first block."""
-        return Record.parse(self._blocks.read(self.height)).note if self.height else b""
-
-    async def answer_head(self, member: MemberId, body: bytes) -> bytes:
-        """Answers `HEAD_PATH`: hears the asker's checkpoint, says ours."""
-        if body:
-            try:
-                self.witness(body)
-            except CannotFollow as why:
-                _log.warning("head_refused", member=member, why=str(why))
-        return self.head()
-
-    async def compare(self, peers: Peers, members: Sequence[MemberId]) -> None:
-        """Compare heads with other members, past the operator: what it tells one, it must tell all."""
-        for member in members:
-            if member == self.member or self.fault is not None:
-                continue
-            try:
-                said = await peers.ask(member, HEAD_PATH, self.head())
-                if said:
-                    self.witness(said)
-            except (PeerAway, CannotFollow) as why:
-                _log.info("head_not_compared", member=member, why=str(why))
-
-    # ------------------------------------------------------------------------------------------------------ the line
+    # ------------------------------------------------------------------------------------------------------- the line
 
     def attach(self, uplink: Uplink) -> None:
         """This node has caught up and is on the line."""
@@ -576,14 +378,10 @@ class Replica:
             self._cosigning.sign()
         self._expire(self._clock.now() - SKEW_MS)
 
-    async def run(self, peers: Peers | None = None, every_s: float = 5.0, compare_each: int = 6) -> None:
-        """Tick until cancelled; with `peers`, compare heads with all members every `compare_each` ticks."""
-        turn = 0
+    async def run(self, every_s: float = 5.0) -> None:
+        """Tick until cancelled."""
         while True:
             self.tick()
-            if peers is not None and turn % compare_each == 0:
-                await self.compare(peers, [each.member for each in self._authority.cosigners])
-            turn += 1
             await asyncio.sleep(every_s)
 
     def _expire(self, now: int) -> None:
@@ -594,7 +392,7 @@ class Replica:
                 self._carrier.drop(digest)
                 pending.fail(LedgerAway(f"transaction {digest.hex()} expired before it landed: sign it again"))
 
-    # ----------------------------------------------------------------------------------------------------- ports.Ledger
+    # ----------------------------------------------------------------------------------------- ports.Ledger, that waits
 
     async def submit(self, raw: bytes) -> Committed:
         """As `ports.Ledger.submit`. Also raises NotCarried, Halted (both `LedgerAway`)."""
@@ -638,82 +436,3 @@ class Replica:
     def proven_live(self) -> bool:
         """Whether the ledger is proven live: a quorum stood by the proven checkpoint within the last 60 s."""
         return self.fault is None and self._cosigning.live()
-
-    def recent(self) -> tuple[int, Digest]:
-        tip = self._machine.tip
-        return tip.size, tip.root
-
-    def tip_time(self) -> BlockTime:
-        return self._machine.applied.time
-
-    def get(self, key: bytes) -> bytes | None:
-        return self._machine.get(key)
-
-    def prove_state(self, key: bytes) -> bytes | None:
-        return encode(self._machine.prove_state(key).to_value())
-
-    def found(self, digest: Digest) -> Committed | None:
-        index = self._index.of_digest(digest)
-        row = self._index.row(index) if index is not None else None
-        return Committed(digest, row.code, row.height, row.time, row.index) if row is not None else None
-
-    def entry(self, index: int) -> Entry | None:
-        row = self._index.row(index) if index >= 0 else None
-        return self._entry(row, self._raws(row.height)) if row is not None else None
-
-    def _raws(self, height: int) -> list[bytes]:
-        block = parse_block(Record.parse(self._blocks.read(height)).block, self.ledger_id)
-        return [raw for bundle in block.bundles for raw in bundle.transactions]
-
-    def _entry(self, row: Row, raws: list[bytes]) -> Entry:
-        return Entry(row.index, row.digest, row.kind, row.code, row.height, row.time, row.member, raws[row.position])
-
-    def entries(self, first: int, limit: int, kinds: Sequence[int] = ()) -> Sequence[Entry]:
-        found: list[Entry] = []
-        height, raws = -1, list[bytes]()
-        for index in range(max(first, 0), self._machine.tip.size):
-            if len(found) >= limit:
-                break
-            row = self._index.row(index)
-            if row is None or (kinds and row.kind not in kinds):
-                continue
-            if row.height != height:
-                height, raws = row.height, self._raws(row.height)
-            found.append(self._entry(row, raws))
-        return found
-
-    def _at(self, index: int | None) -> Entry | None:
-        return self.entry(index) if index is not None else None
-
-    def anchor(self, member: MemberId, tick: int) -> Entry | None:
-        return self._at(self._index.anchor(member, tick))
-
-    def mark(self, tag: Tag, member: MemberId) -> Entry | None:
-        return self._at(self._index.mark(tag, member))
-
-    def broken_glass(self, tag: Tag, member: MemberId) -> Entry | None:
-        return self._at(self._index.broken_glass(tag, member))
-
-    def consents_of(self, handle: Handle) -> Sequence[Entry]:
-        return [entry for index in self._index.consents_of(handle) if (entry := self.entry(index)) is not None]
-
-    def leaf(self, index: int) -> bytes | None:
-        row = self._index.row(index) if index >= 0 else None
-        if row is not None:
-            return outcome_leaf(row.digest, row.height, row.time, row.code)
-        return self._index.block_leaf(index) if index >= 0 else None
-
-    def block(self, height: int) -> BlockFacts | None:
-        """Size of the log after a block, and its time: its block leaf is the last of those leaves."""
-        return self._index.block(height)
-
-    def prove_inclusion(self, index: int, size: int) -> tuple[bytes, ...]:
-        return self._machine.log.prove_inclusion(index, size)
-
-    def prove_consistency(self, old: int, new: int) -> tuple[bytes, ...]:
-        """RFC 9162 proof that the log of `old` leaves is the beginning of the log of `new`."""
-        return self._machine.log.prove_consistency(old, new)
-
-    def authority_changes(self) -> Sequence[AuthorityChange]:
-        """Every change of authority since genesis with its map proof, for trust files."""
-        return self._index.authority_changes()

@@ -9,7 +9,8 @@ import structlog
 
 from commonward.ledger.checkpoint import Checkpoint, SignatureLine
 from commonward.ledger.ids import Height
-from commonward.workflows.replica import CannotFollow, Halted, Replica
+from commonward.workflows.following import FollowingReplica
+from commonward.workflows.replica import CannotFollow, Halted
 
 from .stream import Resolve, Stream, checked
 from .wire import VERSION, Bundle, Checked, Cosigned, Hello, Message, Sealed, Welcome, WireError
@@ -26,7 +27,7 @@ _log = structlog.get_logger(__name__)
 class _Line:
     """One connection's life. Implements `workflows.replica.Uplink`."""
 
-    def __init__(self, replica: Replica) -> None:
+    def __init__(self, replica: FollowingReplica) -> None:
         self._replica = replica
         self._blocks: deque[Sealed] = deque()
         self._wake = asyncio.Event()
@@ -106,7 +107,9 @@ class _Line:
 class Follower:
     """Keeps one replica on the line."""
 
-    def __init__(self, replica: Replica, context: ssl.SSLContext, resolve: Resolve, host: str, port: int) -> None:
+    def __init__(
+        self, replica: FollowingReplica, context: ssl.SSLContext, resolve: Resolve, host: str, port: int
+    ) -> None:
         """Raises BadContext for a context that would trust anyone or an older TLS."""
         self._replica = replica
         self._context = checked(context)
