@@ -193,6 +193,10 @@ class VerificationCache:
         if len(self._good) > self._capacity:
             self._good.popitem(last=False)
 
+    def knows(self, algorithm: int, public: bytes, message: bytes, signature: bytes) -> bool:
+        """Whether this signature was found good before; looking does not refresh it."""
+        return (int(algorithm), public, message, signature) in self._good
+
     def __len__(self) -> int:
         return len(self._good)
 

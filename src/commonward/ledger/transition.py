@@ -215,7 +215,7 @@ class Machine:
                     job = member_signature_job(self._parse(raw), state)
                 except Refusal:
                     continue
-                if job is not None:
+                if job is not None and not self._cache.knows(*job):
                     jobs.append(job)
         return jobs
 

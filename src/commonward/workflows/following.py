@@ -19,7 +19,7 @@ from commonward.ledger.encoding import EncodingError, decode
 from commonward.ledger.ids import BlockTime, Height, MemberId
 from commonward.ledger.transition import Header, InvalidBlock, Staged, UnknownProtocol
 from commonward.workflows.blocklog import Record, RecordError
-from commonward.workflows.cosigning import SignedOtherwise
+from commonward.workflows.cosigning import SKEW_MS, SignedOtherwise
 from commonward.workflows.faults import FaultKind, OperatorFault
 from commonward.workflows.ports import PeerAway, Peers
 from commonward.workflows.replica import CannotFollow, Halted, Replica
@@ -131,6 +131,20 @@ class FollowingReplica(Replica):
                 if check_line(note.checkpoint, line, self._origin, NOTE_SIGNATURE, key.public):
                     return key.public
         return None
+
+    def _cosign(self, header: Header, live: bool) -> None:
+        now = self._clock.now()
+        self.clock_doubt = header.time > now + SKEW_MS or (live and header.time < now - SKEW_MS)
+        if self.clock_doubt:
+            _log.error(
+                "header_time_off",
+                height=header.height,
+                header_ms=header.time,
+                our_ms=now,
+                do="not cosigned; see whose clock is wrong, ours or the operator's",
+            )
+        elif live or self._uplink is not None:
+            self._cosigning.sign()
 
     def _seen_before(self, record: Record, note: Note, header: Header, public: bytes) -> None:
         """A block again: after a reconnection the same one; anything else is a rewritten history."""

@@ -267,20 +267,6 @@ class Replica(LedgerReads, ABC):
         self._index.add_authority(AuthorityChange(tip.height, tip.time, tip.size, tip.state_root, value, proof))
         self._cosigning.pin(tip.size, lambda proven: self._index.add_authority_proof(tip.size, proven.note))
 
-    def _cosign(self, header: Header, live: bool) -> None:
-        now = self._clock.now()
-        self.clock_doubt = header.time > now + SKEW_MS or (live and header.time < now - SKEW_MS)
-        if self.clock_doubt:
-            _log.error(
-                "header_time_off",
-                height=header.height,
-                header_ms=header.time,
-                our_ms=now,
-                do="not cosigned; see whose clock is wrong, ours or the operator's",
-            )
-        elif live or self._uplink is not None:
-            self._cosigning.sign()
-
     def _tell(self, staged: Staged) -> None:
         header = staged.header
         landed = []
@@ -351,6 +337,10 @@ class Replica(LedgerReads, ABC):
             self._cosigning.received(member, Checkpoint(self._origin, size, root), line)
         except SignedOtherwise as contrary:
             self._halt(contrary)
+
+    def lines_over_latest(self) -> list[tuple[MemberId, Checkpoint, SignatureLine]]:
+        """Every cosignature under the latest checkpoint that this node knows: for a member that may lack some."""
+        return list(self._cosigning.lines_over_latest())
 
     def carried(self, number: int, refusals: Sequence[tuple[Digest, int, str]], why: str) -> None:
         """What became of the bundle that went out under this number."""

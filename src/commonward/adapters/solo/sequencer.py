@@ -12,11 +12,10 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, NamedTuple
+from typing import Final
 
 import structlog
 
-from commonward.ledger.authentic import SignatureJob
 from commonward.ledger.checkpoint import (
     NOTE_SIGNATURE,
     Authority,
@@ -29,24 +28,18 @@ from commonward.ledger.checkpoint import (
     sign_note,
 )
 from commonward.ledger.genesis import Genesis
-from commonward.ledger.ids import Algorithm, BlockTime, Digest, Height, LedgerId, MemberId, Purpose
+from commonward.ledger.ids import BlockTime, Digest, Height, LedgerId, MemberId
 from commonward.ledger.members import AUTHORITY_KEY
 from commonward.ledger.merkle.log import LogStore
 from commonward.ledger.parameters import Parameter
-from commonward.ledger.proofs import verify
-from commonward.ledger.refusals import Refusal, Replayed
 from commonward.ledger.state import Store
 from commonward.ledger.transactions import (
-    Bundle,
-    Transaction,
     build_block,
-    parse_bundle,
-    parse_transaction,
-    unreadable_digest,
 )
 from commonward.ledger.transition import Header, InvalidBlock, Machine, Staged
 from commonward.workflows.behind import WriteBehind
 from commonward.workflows.blocklog import BlockLog, Record
+from commonward.workflows.checking import Checker, Verdict
 from commonward.workflows.ports import Clock
 
 from .waiting import Full, Limits, Waiting, WaitingRoom
@@ -54,9 +47,6 @@ from .waiting import Full, Limits, Waiting, WaitingRoom
 __all__ = ["Sequencer", "SequencerError", "Verdict"]
 
 _RECENT: Final = 64
-_THREADS_FROM: Final = 8
-"""Signatures worth handing to threads; fewer are verified sooner where we are."""
-
 _BLOCK_HEAD: Final = 64
 _AGAIN_S: Final = 1.0
 
@@ -65,13 +55,6 @@ _log = structlog.get_logger(__name__)
 
 class SequencerError(Exception):
     """The sequencer must not go on; the text says why and what to do."""
-
-
-class Verdict(NamedTuple):
-    """What became of a bundle: queued when both are empty, else these transactions, or the whole, stopped it."""
-
-    refusals: tuple[tuple[Digest, int, str], ...] = ()
-    why: str = ""
 
 
 class Sequencer:
@@ -114,6 +97,7 @@ class Sequencer:
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="signatures")
         self._error: SequencerError | None = None
         self._cutting: set[Digest] = set()
+        self._checker = Checker(self._machine, self._threads, lambda each: each in self.room or each in self._cutting)
         self._replay()
         self._check_key()
 
@@ -182,85 +166,15 @@ class Sequencer:
 
     async def take(self, member: MemberId, data: bytes) -> Verdict:
         """Check a bundle that `member` brings, and queue it if all of it is good. Never raises for what it holds."""
+        checked = await self._checker.look(data, self._clock.now(), member)
+        if not checked.verdict.good:
+            return checked.verdict
         try:
-            bundle = parse_bundle(data, self.ledger_id)
-        except ValueError as why:
-            return Verdict(why=f"not a bundle: {why}")
-        now = self._clock.now()
-        problem, bundle_job = self._judge_carrier(member, bundle, len(data), now)
-        if bundle_job is None:
-            return Verdict(why=problem)
-        parsed, refusals, jobs = self._checked(bundle, now)
-        if refusals:
-            return Verdict(tuple(refusals))
-        jobs.append(bundle_job)
-        bad = await self._bad(jobs)
-        if bundle_job in bad:
-            return Verdict(why="not signed by its carry key")
-        if bad:
-            # Whose signatures these are is found out once more, one at a time: this is rare, and costs its sender.
-            return Verdict(tuple(self._checked(bundle, now, honest=True)[1]))
-        self._machine.accept_verified(jobs)
-        signatures = 1 + sum(1 + each.payload.SECOND_SIGNATURES for each in parsed)
-        digests = tuple(each.digest for each in parsed)
-        try:
-            self.room.add(Waiting(member, data, digests, signatures))
+            self.room.add(Waiting(member, data, checked.digests, checked.signatures))
         except Full as why:
             return Verdict(why=str(why))
         self._wake.set()
-        return Verdict()
-
-    def _checked(
-        self, bundle: Bundle, now: BlockTime, *, honest: bool = False
-    ) -> tuple[list[Transaction], list[tuple[Digest, int, str]], list[SignatureJob]]:
-        """The transactions, those refused, and the signatures that were believed for now (none when `honest`)."""
-        parsed: list[Transaction] = []
-        refusals: list[tuple[Digest, int, str]] = []
-        jobs: list[SignatureJob] = []
-        seen: set[Digest] = set()
-
-        def believe(algorithm: int, public: bytes, message: bytes, signature: bytes) -> bool:
-            jobs.append(SignatureJob(Algorithm(algorithm), public, message, signature))
-            return True
-
-        for raw in bundle.transactions:
-            try:
-                transaction = self._machine.check(raw, now, verify=None if honest else believe)
-                digest = transaction.digest
-                if digest in seen or digest in self.room or digest in self._cutting:
-                    raise Replayed(digest)
-                seen.add(digest)
-                parsed.append(transaction)
-            except Refusal as refusal:
-                refusals.append((_digest_of(raw), refusal.code, str(refusal)))
-        return parsed, refusals, jobs
-
-    def _judge_carrier(
-        self, member: MemberId, bundle: Bundle, size: int, now: BlockTime
-    ) -> tuple[str, SignatureJob | None]:
-        key = self._machine.view().roll.key(bundle.carrier)
-        if key is None or key.purpose != Purpose.CARRY or not key.covers(max(now, self._machine.applied.time + 1)):
-            return f"{bundle.carrier.hex()} is no carry key that is valid now", None
-        if key.member != member:
-            return f"signed with the carry key of {key.member}, brought by {member}", None
-        if not self._machine.view().roll.must(member).active:
-            return f"{member} is suspended", None
-        limits = self._limits()
-        if size > limits.member_bytes or len(bundle.transactions) > limits.member_transactions:
-            return (
-                f"a bundle may have {limits.member_bytes} bytes and {limits.member_transactions} transactions",
-                None,
-            )
-        return "", SignatureJob(key.algorithm, key.public, bundle.digest, bundle.signature)
-
-    async def _bad(self, jobs: Sequence[SignatureJob]) -> list[SignatureJob]:
-        if len(jobs) < _THREADS_FROM:
-            return _bad_of(jobs)
-        loop = asyncio.get_running_loop()
-        half = len(jobs) // 2
-        first = loop.run_in_executor(self._threads, _bad_of, jobs[:half])
-        second = loop.run_in_executor(self._threads, _bad_of, jobs[half:])
-        return [*await first, *await second]
+        return checked.verdict
 
     def _limits(self) -> Limits:
         parameters = self._machine.view().parameters
@@ -383,14 +297,3 @@ class Sequencer:
         self._disk.shutdown(wait=True)
         self._threads.shutdown(wait=True)
         self._behind.close()
-
-
-def _bad_of(jobs: Sequence[SignatureJob]) -> list[SignatureJob]:
-    return [job for job in jobs if not verify(*job)]
-
-
-def _digest_of(raw: bytes) -> Digest:
-    try:
-        return parse_transaction(raw).digest
-    except Refusal:
-        return unreadable_digest(raw)

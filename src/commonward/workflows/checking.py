@@ -1,0 +1,150 @@
+"""Is a bundle good to be ordered? Asked by whoever orders, before it is: the sequencer, and each node under consensus.
+
+Signatures are the cost, so they are believed first, noted, and verified together in threads (the signature library
+lets go of the interpreter's lock). Only when one of them is bad is each looked at again, to say whose it was.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from typing import Final, NamedTuple
+
+from commonward.ledger.authentic import SignatureJob
+from commonward.ledger.ids import Algorithm, BlockTime, Digest, MemberId, Purpose
+from commonward.ledger.proofs import verify
+from commonward.ledger.refusals import Refusal, Replayed
+from commonward.ledger.transactions import Bundle, Transaction, parse_bundle, parse_transaction, unreadable_digest
+from commonward.ledger.transition import Machine
+
+__all__ = ["Checked", "Checker", "Verdict"]
+
+_THREADS_FROM: Final = 8
+"""Signatures worth handing to threads; fewer are verified sooner where we are."""
+
+
+class Verdict(NamedTuple):
+    """What became of a bundle: good when both are empty, else these transactions, or the whole, stopped it."""
+
+    refusals: tuple[tuple[Digest, int, str], ...] = ()
+    why: str = ""
+
+    @property
+    def good(self) -> bool:
+        return not self.refusals and not self.why
+
+
+class Checked(NamedTuple):
+    """A bundle that was looked at. `signatures`: how many a block counts for it."""
+
+    verdict: Verdict
+    carrier: MemberId
+    digests: tuple[Digest, ...] = ()
+    signatures: int = 0
+
+
+class Checker:
+    """Judges by the committed state. One thread, and `threads` for signatures."""
+
+    def __init__(self, machine: Machine, threads: Executor, known: Callable[[Digest], bool] = lambda digest: False):
+        """`known`: whether a transaction waits for its block already, which is as good as there."""
+        self._machine = machine
+        self._threads = threads
+        self._known = known
+
+    async def look(self, data: bytes, now: BlockTime, brought_by: MemberId | None = None) -> Checked:
+        """Never raises for what the bytes hold.
+
+        Args:
+            now: our clock, in ms.
+            brought_by: who must have signed the bundle; None where anyone may hand on another's.
+        """
+        try:
+            bundle = parse_bundle(data, self._machine.ledger_id)
+        except ValueError as why:
+            return Checked(Verdict(why=f"not a bundle: {why}"), MemberId(""))
+        carrier, problem, bundle_job = self._carrier(bundle, len(data), now, brought_by)
+        if bundle_job is None:
+            return Checked(Verdict(why=problem), carrier)
+        parsed, refusals, jobs = self._transactions(bundle, now)
+        if refusals:
+            return Checked(Verdict(tuple(refusals)), carrier)
+        jobs.append(bundle_job)
+        bad = await self.bad(jobs)
+        if bundle_job in bad:
+            return Checked(Verdict(why="not signed by its carry key"), carrier)
+        if bad:
+            # Whose signatures these are is found out once more, one at a time: this is rare, and costs its sender.
+            return Checked(Verdict(tuple(self._transactions(bundle, now, honest=True)[1])), carrier)
+        self._machine.accept_verified(jobs)
+        signatures = 1 + sum(1 + each.payload.SECOND_SIGNATURES for each in parsed)
+        return Checked(Verdict(), carrier, tuple(each.digest for each in parsed), signatures)
+
+    def _transactions(
+        self, bundle: Bundle, now: BlockTime, *, honest: bool = False
+    ) -> tuple[list[Transaction], list[tuple[Digest, int, str]], list[SignatureJob]]:
+        """The transactions, those refused, and the signatures that were believed for now (none when `honest`)."""
+        parsed: list[Transaction] = []
+        refusals: list[tuple[Digest, int, str]] = []
+        jobs: list[SignatureJob] = []
+        seen: set[Digest] = set()
+
+        def believe(algorithm: int, public: bytes, message: bytes, signature: bytes) -> bool:
+            jobs.append(SignatureJob(Algorithm(algorithm), public, message, signature))
+            return True
+
+        for raw in bundle.transactions:
+            try:
+                transaction = self._machine.check(raw, now, verify=None if honest else believe)
+                digest = transaction.digest
+                if digest in seen or self._known(digest):
+                    raise Replayed(digest)
+                seen.add(digest)
+                parsed.append(transaction)
+            except Refusal as refusal:
+                refusals.append((digest_of(raw), refusal.code, str(refusal)))
+        return parsed, refusals, jobs
+
+    def _carrier(
+        self, bundle: Bundle, size: int, now: BlockTime, brought_by: MemberId | None
+    ) -> tuple[MemberId, str, SignatureJob | None]:
+        view = self._machine.view()
+        key = view.roll.key(bundle.carrier)
+        if key is None or key.purpose != Purpose.CARRY or not key.covers(max(now, self._machine.applied.time + 1)):
+            return MemberId(""), f"{bundle.carrier.hex()} is no carry key that is valid now", None
+        if brought_by is not None and key.member != brought_by:
+            return key.member, f"signed with the carry key of {key.member}, brought by {brought_by}", None
+        if not view.roll.must(key.member).active:
+            return key.member, f"{key.member} is suspended", None
+        transactions, most = self._machine.quota()
+        if size > most or len(bundle.transactions) > transactions:
+            return key.member, f"a bundle may have {most} bytes and {transactions} transactions", None
+        return key.member, "", SignatureJob(key.algorithm, key.public, bundle.digest, bundle.signature)
+
+    async def bad(self, jobs: Sequence[SignatureJob]) -> list[SignatureJob]:
+        """Those of the signatures that do not hold."""
+        if len(jobs) < _THREADS_FROM:
+            return _bad_of(jobs)
+        loop = asyncio.get_running_loop()
+        half = len(jobs) // 2
+        first = loop.run_in_executor(self._threads, _bad_of, jobs[:half])
+        second = loop.run_in_executor(self._threads, _bad_of, jobs[half:])
+        return [*await first, *await second]
+
+    async def prefetch(self, block: bytes) -> None:
+        """Verify in threads what a block's transactions were signed with, so that staging it finds them good."""
+        jobs = self._machine.signature_jobs(block)
+        if len(jobs) < _THREADS_FROM:
+            return
+        bad = {id(each) for each in await self.bad(jobs)}
+        self._machine.accept_verified([each for each in jobs if id(each) not in bad])
+
+
+def _bad_of(jobs: Sequence[SignatureJob]) -> list[SignatureJob]:
+    return [job for job in jobs if not verify(*job)]
+
+
+def digest_of(raw: bytes) -> Digest:
+    try:
+        return parse_transaction(raw).digest
+    except Refusal:
+        return unreadable_digest(raw)
