@@ -13,6 +13,7 @@ import typer
 
 from commonward.apps.api.client import NodeRefused
 from commonward.apps.cli import (
+    backup,
     care,
     checking,
     consortium,
@@ -46,6 +47,7 @@ ledger.add_to(app)
 member.add_to(app)
 checking.add_to(app)
 doctor.add_to(app)
+backup.add_to(app)
 demo.add_to(app)
 patient.add_to(app)
 care.add_to(app)
