@@ -146,7 +146,7 @@ class Buckets:
             entries = _parse_bucket(place, record)
             before = len(entries)
             change_entries(entries, changes)
-            type_, hash_ = self._rest(place, depth, entries, writes)
+            type_, hash_ = self.lay(place, depth, entries, writes)
             return Subtree(type_, hash_, len(entries) - before)
         count, types, hashes = _parse_branch(place, record)
         before = count
@@ -155,12 +155,12 @@ class Buckets:
             types[child], hashes[child] = below.type, below.hash
             count += below.grown
         if count <= JOIN_AT:
-            type_, hash_ = self._rest(place, depth, self._gather(place, record, writes), writes)
+            type_, hash_ = self.lay(place, depth, self._gather(place, record, writes), writes)
         else:
             type_, hash_ = _write_branch(place, count, types, hashes, writes)
         return Subtree(type_, hash_, count - before)
 
-    def _rest(self, place: bytes, depth: int, entries: Entries, writes: Writes) -> tuple[int, bytes]:
+    def lay(self, place: bytes, depth: int, entries: Entries, writes: Writes) -> tuple[int, bytes]:
         """Lays entries down where nothing is: as a bucket, or split over sixteen."""
         count = len(entries)
         if count <= SPLIT_ABOVE or depth > _DEEPEST:
@@ -170,7 +170,7 @@ class Buckets:
         for entry in entries:
             parts[nibble(entry, depth)].append(entry)
         below = [
-            self._rest(place + bytes((child,)), depth + _NIBBLE, part, writes) if part else (NOTHING, EMPTY)
+            self.lay(place + bytes((child,)), depth + _NIBBLE, part, writes) if part else (NOTHING, EMPTY)
             for child, part in enumerate(parts)
         ]
         return _write_branch(place, count, bytearray(t for t, _ in below), [h for _, h in below], writes)
@@ -246,11 +246,11 @@ def _write_branch(place: bytes, count: int, types: bytearray, hashes: list[bytes
     writes[place] = b"".join((b"\1", count.to_bytes(4, "big"), types, *hashes))
     row = list(zip(types, hashes, strict=True))
     while len(row) > 1:
-        row = [_join(*left, *right) for left, right in zip(row[::2], row[1::2], strict=True)]
+        row = [join(*left, *right) for left, right in zip(row[::2], row[1::2], strict=True)]
     return row[0]
 
 
-def _join(left_type: int, left: bytes, right_type: int, right: bytes) -> tuple[int, bytes]:
+def join(left_type: int, left: bytes, right_type: int, right: bytes) -> tuple[int, bytes]:
     if left_type + right_type > 1:
         return INNER, _sha256(b"\1" + left + right).digest()
     return (LEAF, left) if left_type else (right_type, right)

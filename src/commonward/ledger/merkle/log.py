@@ -39,16 +39,52 @@ class LogStore(Protocol):
     def truncate(self, size: int) -> None: ...
 
 
+class FrontierStore(LogStore, Protocol):
+    """A log store that can hold a log without its beginning, and be given that later.
+
+    `begin` makes an empty store hold the log from leaf `size` on: `rows[t]` are the hashes of level t from
+    `tile_base(size, t)` on, which is all that appending, and proving what is appended, will ask for. `begins` is that
+    size, 0 for a whole log. `fill` writes hashes of the beginning, in any order; `whole` says that all are there.
+    `read` of what is not there raises LookupError that says so.
+    """
+
+    @property
+    def begins(self) -> int: ...
+    def begin(self, size: int, rows: Sequence[bytes]) -> None: ...
+    def fill(self, level: int, index: int, hashes: bytes) -> None: ...
+    def whole(self) -> None: ...
+
+
+def tile_base(size: int, level: int) -> int:
+    """The index at tile level `level` where the tile begins that leaf `size` will fall into."""
+    return size >> (TILE_BITS * (level + 1)) << TILE_BITS
+
+
+class NotHeld(LookupError):
+    """A hash from before the leaf where this member's log begins: it joined by a snapshot."""
+
+    def __init__(self, level: int, index: int, begins: int) -> None:
+        super().__init__(
+            f"hash {index} of level {level} is of leaves before {begins}, where this member's copy of the log begins: "
+            f"it joined by a snapshot. Ask a member that has the whole log, or fetch the history"
+        )
+
+
 class MemoryLogStore:
     """Holds the hashes in memory: for tests, and for whoever replays a log to check it."""
 
     def __init__(self) -> None:
         self._levels: list[bytearray] = []
+        self.begins = 0
 
     def read(self, level: int, index: int, count: int = 1) -> bytes:
         held = len(self._levels[level]) // 32 if level < len(self._levels) else 0
         if not 0 <= index <= index + count <= held:
             raise LookupError(f"expected hashes {index} to {index + count} of level {level}, but it holds {held}")
+        if count == 0:
+            return b""
+        if self.begins and index < tile_base(self.begins, level):
+            raise NotHeld(level, index, self.begins)
         return bytes(self._levels[level][32 * index : 32 * (index + count)])
 
     def append(self, level: int, index: int, hashes: bytes) -> None:
@@ -60,19 +96,33 @@ class MemoryLogStore:
         row[32 * index :] = hashes
 
     def truncate(self, size: int) -> None:
+        if size == 0:
+            self.begins = 0
         for level, row in enumerate(self._levels):
             del row[32 * (size >> (TILE_BITS * level)) :]
+
+    def begin(self, size: int, rows: Sequence[bytes]) -> None:
+        self._levels = [bytearray(32 * tile_base(size, level)) + row for level, row in enumerate(rows)]
+        self.begins = size
+
+    def fill(self, level: int, index: int, hashes: bytes) -> None:
+        if index + len(hashes) // 32 > tile_base(self.begins, level):
+            raise ValueError(f"expected hashes of level {level} from before leaf {self.begins}")
+        self._levels[level][32 * index : 32 * index + len(hashes)] = hashes
+
+    def whole(self) -> None:
+        self.begins = 0
 
 
 def leaf_hash(data: bytes) -> Digest:
     return Digest(_sha256(b"\0" + data).digest())
 
 
-def _node(left: bytes, right: bytes) -> bytes:
+def node_hash(left: bytes, right: bytes) -> bytes:
     return _sha256(b"\1" + left + right).digest()
 
 
-def _pairs(row: bytes) -> bytes:
+def pairs(row: bytes) -> bytes:
     """The next level: each two hashes of the row (an even number of them) become one."""
     return b"".join([_sha256(b"\1" + row[at : at + 64]).digest() for at in range(0, len(row), 64)])
 
@@ -128,9 +178,9 @@ class Log:
                 row = peak + row
             odd = len(row) % 64 != 0
             peaks[level] = row[-32:] if odd else None
-            row = _pairs(row[:-32] if odd else row)
+            row = pairs(row[:-32] if odd else row)
             level += 1
-        return StagedAppend(size, size + len(leaves), _bag(peaks), tuple(rows), tuple(peaks))
+        return StagedAppend(size, size + len(leaves), bag(peaks), tuple(rows), tuple(peaks))
 
     def commit(self, staged: StagedAppend) -> None:
         """Writes what `stage` computed. Raises ValueError when the log has moved since."""
@@ -157,7 +207,7 @@ class Log:
 
     def root(self, size: int | None = None) -> Digest:
         if size is None or size == self._size:
-            return _bag(self._peaks)
+            return bag(self._peaks)
         self._check_size(size)
         return Digest(self._range(0, size)) if size else EMPTY_ROOT
 
@@ -220,7 +270,7 @@ class Log:
             level = (high - low & low - high).bit_length() - 1
             high -= 1 << level
             peak = self._subtree(level, high >> level)
-            found = _node(peak, found) if found else peak
+            found = node_hash(peak, found) if found else peak
         return found
 
     def _subtree(self, level: int, index: int) -> bytes:
@@ -246,7 +296,7 @@ class Log:
         row = self._store.read(level, index * _TILE, count)
         found = [row]
         for _ in range(TILE_BITS):
-            row = _pairs(row[: len(row) & ~63])
+            row = pairs(row[: len(row) & ~63])
             found.append(row)
         rows = self._tiles[key] = tuple(found)
         self._tiles.move_to_end(key)
@@ -260,12 +310,12 @@ def _split(count: int) -> int:
     return 1 << (count - 1).bit_length() - 1
 
 
-def _bag(peaks: Sequence[bytes | None]) -> Digest:
+def bag(peaks: Sequence[bytes | None]) -> Digest:
     """The root over complete subtrees of growing size, smallest (rightmost) first."""
     root: bytes | None = None
     for peak in peaks:
         if peak is not None:
-            root = peak if root is None else _node(peak, root)
+            root = peak if root is None else node_hash(peak, root)
     return EMPTY_ROOT if root is None else Digest(root)
 
 
@@ -282,12 +332,12 @@ def verify_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes], 
         if last == 0:
             return False
         if node & 1 or node == last:
-            found = _node(sibling, found)
+            found = node_hash(sibling, found)
             while not node & 1 and node:
                 node >>= 1
                 last >>= 1
         else:
-            found = _node(found, sibling)
+            found = node_hash(found, sibling)
         node >>= 1
         last >>= 1
     return last == 0 and found == root
@@ -318,12 +368,12 @@ def verify_consistency(old: int, new: int, old_root: bytes, new_root: bytes, pat
         if last == 0:
             return False
         if node & 1 or node == last:
-            old_found, new_found = _node(sibling, old_found), _node(sibling, new_found)
+            old_found, new_found = node_hash(sibling, old_found), node_hash(sibling, new_found)
             while not node & 1 and node:
                 node >>= 1
                 last >>= 1
         else:
-            new_found = _node(new_found, sibling)
+            new_found = node_hash(new_found, sibling)
         node >>= 1
         last >>= 1
     return last == 0 and old_found == old_root and new_found == new_root

@@ -23,8 +23,8 @@ from commonward.ledger.merkle.map_proof import EMPTY, MapProof, verify_absence, 
 __all__ = ["EMPTY_ROOT", "AuthenticatedMap", "MapProof", "MapStore", "verify_absence", "verify_presence"]
 
 EMPTY_ROOT: Final = Digest(EMPTY)
-_TILE: Final = 16
-_ROW_BYTES: Final = _TILE * 33
+ROW_TILE: Final = 16
+_ROW_BYTES: Final = ROW_TILE * 33
 
 
 class MapStore(Protocol):
@@ -51,16 +51,16 @@ class AuthenticatedMap:
     def _load(self) -> None:
         heap, places = self._heap, 1 << self._bits
         level: dict[int, None] = {}
-        for tile in range(places // _TILE):
-            record = self._store.get(_row_key(tile))
+        for tile in range(places // ROW_TILE):
+            record = self._store.get(row_key(tile))
             if record is None:
                 continue
             if len(record) != _ROW_BYTES:
-                raise ValueError(f"expected a row of {_ROW_BYTES} bytes at {_row_key(tile).hex()}, got {len(record)}")
-            first = places + _TILE * tile
-            heap.types[first : first + _TILE] = record[:_TILE]
-            heap.hashes[32 * first : 32 * (first + _TILE)] = record[_TILE:]
-            level.update(dict.fromkeys(range(first >> 1, first + _TILE >> 1)))
+                raise ValueError(f"expected a row of {_ROW_BYTES} bytes at {row_key(tile).hex()}, got {len(record)}")
+            first = places + ROW_TILE * tile
+            heap.types[first : first + ROW_TILE] = record[:ROW_TILE]
+            heap.hashes[32 * first : 32 * (first + ROW_TILE)] = record[ROW_TILE:]
+            level.update(dict.fromkeys(range(first >> 1, first + ROW_TILE >> 1)))
         while level:
             for node in level:
                 heap.fold(node)
@@ -86,15 +86,15 @@ class AuthenticatedMap:
         level: dict[int, None] = {}  # dicts for sets: their order is that of the changes on every node
         tiles: dict[int, None] = {}
         for place, group in groups.items():
-            subtree = self._buckets.change(_bucket_key(place), self._bits, group, writes)
+            subtree = self._buckets.change(bucket_key(place), self._bits, group, writes)
             self._remember(places + place)
             heap.set(place, subtree.type, subtree.hash)
             level[places + place >> 1] = None
-            tiles[place // _TILE] = None
+            tiles[place // ROW_TILE] = None
         for tile in tiles:
-            first = places + _TILE * tile
-            types, hashes = heap.types[first : first + _TILE], heap.hashes[32 * first : 32 * (first + _TILE)]
-            writes[_row_key(tile)] = bytes(types + hashes) if any(types) else None
+            first = places + ROW_TILE * tile
+            types, hashes = heap.types[first : first + ROW_TILE], heap.hashes[32 * first : 32 * (first + ROW_TILE)]
+            writes[row_key(tile)] = bytes(types + hashes) if any(types) else None
         while level:
             for node in level:
                 self._remember(node)
@@ -125,16 +125,16 @@ class AuthenticatedMap:
         kh = hashlib.sha256(key).digest()
         place = int.from_bytes(kh[:4], "big") >> 32 - self._bits
         siblings: list[bytes] = []
-        end = self._buckets.walk(_bucket_key(place), self._bits, kh, siblings)
+        end = self._buckets.walk(bucket_key(place), self._bits, kh, siblings)
         beside = self._heap.climb(place, siblings)
         if beside is not None:
-            end = self._buckets.lone(_bucket_key(beside))
+            end = self._buckets.lone(bucket_key(beside))
         return MapProof(tuple(siblings), None if end is None or end[:32] == kh else (end[:32], end[32:]))
 
 
-def _bucket_key(place: int) -> bytes:
+def bucket_key(place: int) -> bytes:
     return b"b" + place.to_bytes(4, "big")
 
 
-def _row_key(tile: int) -> bytes:
+def row_key(tile: int) -> bytes:
     return b"r" + tile.to_bytes(4, "big")
