@@ -249,11 +249,11 @@ class AgreeingReplica(Replica):
             self._keep(staged, record, Note(_checkpoint(record), ()))
             self._executed = None
             self._waiting.clear()
-            self._cosign(header)
+            self._cosign_agreed(header, idle=staged.idle)
             self._tell(staged)
         return max(0, header.height - self._keep_blocks + 1) if self._keep_blocks else 0
 
-    def _cosign(self, header: Header) -> None:
+    def _cosign_agreed(self, header: Header, *, idle: bool) -> None:
         """The latest checkpoint, unless we are catching up: then the last of it is cosigned at the next tick.
 
         Under consensus a header's time is the median of the clocks of those who voted on the block before, so it lies
@@ -266,7 +266,7 @@ class AgreeingReplica(Replica):
                 "header_time_off", height=header.height, header_ms=header.time, our_ms=now,
                 do="not cosigned; our clock is behind that of more than half of the members",
             )  # fmt: skip
-        elif header.time >= now - SKEW_MS and self._uplink is not None:
+        elif header.time >= now - SKEW_MS and self._uplink is not None and not idle:
             self._cosigning.sign()
 
 

@@ -153,6 +153,9 @@ class Cosigning:
 
     def executed(self, note: Note, height: Height, authority: Authority) -> None:
         """Our node executed a block to this checkpoint; `authority` is the one in force before it."""
+        known = self._heads.get(note.checkpoint.size)
+        if known is not None and known is self._latest and known.note.checkpoint == note.checkpoint:
+            return  # an idle block changed nothing; the lines that were gathered stand
         head = _Head(note, height, authority)
         self._heads[head.size] = head
         self._latest = head
