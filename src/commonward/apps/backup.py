@@ -2,7 +2,8 @@
 
     keys/ ca/ node.toml genesis.cwg   what the member is; the passphrase only when asked for: with it, the file is all
     vault.sqlite                      as of one moment
-    ledger/blocks/                    whole blocks up to about that moment; state and log are made from them again
+    ledger/blocks/                    whole blocks up to about that moment; state and log are made from them again.
+                                      On solo only: under consensus a node that comes back starts from the others'
     cometbft/.../priv_validator_state.json   the least that this validator has voted for
     backup.json                       last: what the rest must be, byte for byte. A file that was cut short has none
 
@@ -113,7 +114,10 @@ def back_up(
                 progress("vault")
                 _vault(writer, settings.vault_file, to)
             height = 0
-            for prefix in prefixes(settings.data / BLOCKS, lambda at: progress(f"block {at:,}")):
+            # CometBFT, which keeps its own blocks, will not start under a ledger that is ahead of them: a node that is
+            # brought back under consensus has neither, and gets both from the others.
+            log = () if genesis.consensus else prefixes(settings.data / BLOCKS, lambda at: progress(f"block {at:,}"))
+            for prefix in log:
                 height = prefix.height
                 with prefix.path.open("rb") as file:
                     writer.copy(f"{BLOCKS}/{prefix.path.name}", file, prefix.length)
