@@ -18,7 +18,7 @@ What happens when a handler raises depends on who is hurt:
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Final, Protocol, cast
 
@@ -37,8 +37,8 @@ from commonward.adapters.cometbft.proto.abci_pb2 import (
 
 __all__ = ["MAX_FRAME", "AbciServer", "Application", "FrameError", "Frames", "frame"]
 
-MAX_FRAME: Final = 64 << 20
-"""Bytes. The largest request is a snapshot chunk (16 MiB) or a proposal (a block of 2 MiB and what waits)."""
+MAX_FRAME: Final = 128 << 20
+"""Bytes. CometBFT itself bounds a block at 100 MiB, and a liar may propose one: a smaller bound would hang up on it."""
 
 _VARINT_BYTES: Final = 5  # enough for MAX_FRAME and more
 _IN_WORK: Final = 256  # requests of one connection; reading stops beyond
@@ -138,6 +138,7 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._server.connections.add(self)
+        self._server.heard()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
@@ -202,9 +203,15 @@ def _ready(response: Response) -> "asyncio.Future[Response]":
 class AbciServer:
     """Listens on a unix socket until stopped, or until a handler failed where it may not."""
 
-    def __init__(self, path: Path, application: Application) -> None:
-        """`path`: at most 107 bytes, as the operating system takes them; its directory is this member's alone."""
+    def __init__(self, path: Path, application: Application, heard: Callable[[], None] = lambda: None) -> None:
+        """
+        Args:
+            path: at most 107 bytes, as the operating system takes them; its directory is this member's alone.
+            application: answers.
+            heard: called at each new connection.
+        """
         self.path = path
+        self.heard = heard
         self.connections: set[_Connection] = set()
         self.failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self._application = application

@@ -1,0 +1,297 @@
+"""CometBFT as this member's engine: its home, its process, our application on its socket, our bundles to it.
+
+    engine = CometEngine(replica, genesis=..., home=..., listen=..., peers=..., seed=keys.seed, cosigned=...)
+    await engine.run()          until cancelled; raises EngineFailed when this node can go on no longer
+
+CometBFT is this member's own process, as trusted as this one; only its p2p listens on the network. When it dies it is
+started again, and this node goes on serving what it holds. When our own execution fails, nothing is answered, CometBFT
+is stopped, and `run` raises: a node that cannot execute what the members agreed on must not go on voting.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from commonward.adapters.cometbft.abci import AbciServer
+from commonward.adapters.cometbft.application import CometApplication
+from commonward.adapters.cometbft.home import (
+    ABCI_SOCKET,
+    RPC_SOCKET,
+    Facts,
+    Home,
+    StateSync,
+    Tuning,
+    chain_id,
+    node_id,
+)
+from commonward.adapters.cometbft.process import Child, find_binary
+from commonward.adapters.cometbft.rpc import Rpc, RpcAway, Standing
+from commonward.adapters.cometbft.snapshots import Snapshots
+from commonward.ledger.checkpoint import Checkpoint, SignatureLine
+from commonward.ledger.genesis import Genesis
+from commonward.ledger.ids import MemberId, Purpose
+from commonward.workflows.agreeing import AgreeingReplica
+
+__all__ = ["CometEngine", "EngineFailed", "EngineStatus"]
+
+_FIRST_PAUSE_S: Final = 0.5
+_LONGEST_PAUSE_S: Final = 10.0
+_STEADY_S: Final = 30.0  # a process that lived this long is begun anew without a pause
+_LOOK_S: Final = 1.0
+_REDIAL_S: Final = 15.0
+_AGAIN_S: Final = 0.25
+
+_log = structlog.get_logger(__name__)
+
+
+class EngineFailed(RuntimeError):
+    """Our own execution failed where no answer is the only right one; the process must stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStatus:
+    """`height`: of CometBFT's last block. `power`: this node's as a validator. `peers`: connected, by member."""
+
+    running: bool
+    catching_up: bool
+    height: int
+    power: int
+    signed_height: int
+    peers: tuple[MemberId, ...]
+    of: tuple[MemberId, ...]
+    trouble: str = ""
+
+
+class _Line:
+    """The way to one CometBFT process, as long as it lives. Implements `workflows.replica.Uplink`."""
+
+    def __init__(self, replica: AgreeingReplica, rpc: Rpc, cosigned: Callable[[], None]) -> None:
+        self._replica = replica
+        self._rpc = rpc
+        self._cosigned = cosigned
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def carry(self, number: int, bundle: bytes) -> None:
+        task = asyncio.get_running_loop().create_task(self._carry(number, bundle))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _carry(self, number: int, bundle: bytes) -> None:
+        """Until CometBFT says something of the bundle. While its mempool is full the bundle stays ours, so that the
+        carrier behind it stops too; when the line ends, all that stands in no block is offered on the next."""
+        while True:
+            try:
+                handed = await self._rpc.hand_in(bundle)
+            except RpcAway as why:
+                _log.info("bundle_not_handed_in", why=str(why))
+            else:
+                if not handed.later:
+                    self._replica.carried(number, handed.refusals, handed.why)
+                    return
+            await asyncio.sleep(_AGAIN_S)
+
+    def cosigned(self, checkpoint: Checkpoint, line: SignatureLine) -> None:
+        self._cosigned()
+
+    async def end(self) -> None:
+        self._replica.detach(self)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+class CometEngine:
+    """One member's, over its replica."""
+
+    def __init__(
+        self,
+        replica: AgreeingReplica,
+        *,
+        genesis: Genesis,
+        home: Path,
+        listen: str,
+        peers: Mapping[MemberId, str],
+        seed: Callable[[Purpose], bytes],
+        cosigned: Callable[[], None],
+        external: str = "",
+        tuning: Tuning | None = None,
+        binary: Path | None = None,
+        snapshots: Snapshots | None = None,
+        state_sync: StateSync | None = None,
+    ) -> None:
+        """
+        Args:
+            home: CometBFT's own directory, this member's alone.
+            listen: HOST:PORT for the other members' CometBFT.
+            peers: where theirs listen; who has no live node key on the ledger is left out until it has one.
+            seed: the private key in use for NODE and for VALIDATE, 32 bytes.
+            cosigned: called when this node has cosigned: the others are to hear (`CosignExchange.cosigned`).
+            external: HOST:PORT by which others reach us, where that differs from `listen`.
+            binary: else `find_binary`.
+            state_sync: where to start a home that has no block yet.
+
+        Raises BinaryMissing.
+        """
+        self._replica = replica
+        self._genesis = genesis
+        self._home = Home(home)
+        self._listen = listen
+        self._external = external
+        self._addresses = dict(peers)
+        self._seed = seed
+        self._cosigned = cosigned
+        self._tuning = tuning or Tuning()
+        self._application = CometApplication(replica, chain_id(genesis), snapshots)
+        self._state_sync = state_sync
+        self._child = Child(binary or find_binary(), home, self._tuning.go_collector)
+        self._standing: Standing | None = None
+        self._trouble = "CometBFT has not started yet"
+
+    @property
+    def pid(self) -> int | None:
+        """Of CometBFT's process, while it lives."""
+        return self._child.pid
+
+    async def run(self) -> None:
+        """Until cancelled. Raises EngineFailed, OSError when the home cannot be written, HomeDamaged."""
+        server = AbciServer(self._home.socket(ABCI_SOCKET), self._application, self._home.conceal)
+        await server.start()
+        try:
+            supervising = asyncio.create_task(self._supervise())
+            both: set[asyncio.Future[Any]] = {supervising, server.failed}
+            try:
+                await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                supervising.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.wait([supervising])
+            if server.failed.done():
+                cause = server.failed.result()
+                raise EngineFailed(f"this node cannot go on: {cause}") from cause
+            supervising.result()
+        finally:
+            await self._child.stop()
+            await server.stop()
+            self._home.conceal()
+            self._home.close()
+
+    # ----------------------------------------------------------------------------------------------------- the process
+
+    async def _supervise(self) -> None:
+        """Start CometBFT, follow how it stands, and start it again when it ends."""
+        pause = _FIRST_PAUSE_S
+        while True:
+            begun = time.monotonic()
+            self._home.write(self._genesis, self._facts(), self._tuning)
+            self._home.reveal(self._seed(Purpose.NODE), self._seed(Purpose.VALIDATE))
+            try:
+                await self._child.start()
+                watching = asyncio.create_task(self._watch())
+                try:
+                    code = await self._child.wait()
+                finally:
+                    watching.cancel()
+                    await asyncio.gather(watching, return_exceptions=True)
+            finally:
+                self._home.conceal()
+                self._standing = None
+            pause = _FIRST_PAUSE_S if time.monotonic() - begun > _STEADY_S else min(2 * pause, _LONGEST_PAUSE_S)
+            self._trouble = f"CometBFT ended with {code}: {self._child.last_words(1)[:300]}"
+            _log.error("cometbft_ended", code=code, last_words=self._child.last_words(), again_in_s=pause)
+            await asyncio.sleep(pause)
+
+    def _facts(self) -> Facts:
+        return Facts(
+            member=self._replica.member,
+            listen=self._listen,
+            external=self._external,
+            peers={node: self._addresses[member] for member, node in self._nodes().items()},
+            # What this node executed by itself is worth more than a snapshot, and CometBFT takes none over blocks.
+            state_sync=self._state_sync if self._replica.height == 0 else None,
+        )
+
+    def _nodes(self) -> dict[MemberId, str]:
+        """Node ids of the members whose addresses we have, by their newest live key."""
+        roll = self._replica.machine.view().roll
+        now = max(self._replica.tip_time(), self._replica.machine.applied.time)
+        found = {}
+        for member in self._addresses:
+            if member == self._replica.member:
+                continue
+            keys = roll.live(member, Purpose.NODE, now) if roll.get(member) is not None else ()
+            if keys:
+                found[member] = node_id(max(keys, key=lambda key: (key.starts, key.id)).public)
+        return found
+
+    async def _watch(self) -> None:
+        """One process's life, seen through its RPC: on the line once it has caught up; peers that were lost are dialled
+        again; one that is no member's any more is dropped."""
+        rpc = Rpc(self._home.socket(RPC_SOCKET))
+        line = _Line(self._replica, rpc, self._cosigned)
+        attached = False
+        dialled = time.monotonic()
+        try:
+            while True:
+                try:
+                    standing = self._standing = await rpc.standing()
+                    self._trouble = ""
+                except RpcAway as why:
+                    self._trouble = str(why)
+                    await asyncio.sleep(_LOOK_S / 4)
+                    continue
+                if not attached and not standing.catching_up:
+                    attached = True
+                    self._replica.attach(line)
+                    _log.info("cometbft_attached", height=standing.height, peers=len(standing.peers))
+                if any(not self._replica.admits(node) for node in standing.peers):
+                    # CometBFT cannot hang up on a peer when asked; at its next start it lets this one in no more.
+                    _log.warning("peer_no_longer_admitted", do="CometBFT starts again without it")
+                    await self._child.stop()
+                    return
+                if time.monotonic() - dialled > _REDIAL_S:
+                    dialled = time.monotonic()
+                    await self._redial(rpc, standing)
+                await asyncio.sleep(_LOOK_S)
+        finally:
+            await line.end()
+            await rpc.close()
+
+    async def _redial(self, rpc: Rpc, standing: Standing) -> None:
+        """CometBFT dials a lost peer ever more rarely, and gives up at last; members come back after any time."""
+        away = [
+            f"{node}@{self._addresses[member]}" for member, node in self._nodes().items() if node not in standing.peers
+        ]
+        if away:
+            with contextlib.suppress(RpcAway):
+                await rpc.dial(away)
+
+    # ---------------------------------------------------------------------------------------------------------- status
+
+    def status(self) -> EngineStatus:
+        """How CometBFT stood when we last looked, a second ago or so."""
+        standing, nodes = self._standing, self._nodes()
+        connected = standing.peers if standing is not None else ()
+        return EngineStatus(
+            running=self._child.running,
+            catching_up=standing is None or standing.catching_up,
+            height=standing.height if standing is not None else 0,
+            power=standing.power if standing is not None else 0,
+            signed_height=self._home.signed_height(),
+            peers=tuple(member for member, node in nodes.items() if node in connected),
+            of=tuple(nodes),
+            trouble=self._trouble,
+        )
+
+    async def call(self, method: str, **params: Any) -> Any:
+        """CometBFT's own answer, for whoever must look closely (doctor, tests). Raises RpcAway."""
+        rpc = Rpc(self._home.socket(RPC_SOCKET))
+        try:
+            return await rpc.call(method, params)
+        finally:
+            await rpc.close()
