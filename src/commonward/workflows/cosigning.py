@@ -148,6 +148,8 @@ class Cosigning:
         self._floor = 0
         self._pinned: dict[int, Callable[[Proven], None]] = {}
         self._signed_at: BlockTime | None = None
+        self.heard: dict[MemberId, BlockTime] = {}
+        """When each member cosigned last, by lines that came, checked or not: for whoever watches who is silent."""
 
     # ------------------------------------------------------------------------------------------------ own signature
 
@@ -216,6 +218,7 @@ class Cosigning:
             return
         if member == self._key.member:
             self._hear_ourselves(checkpoint, line)
+        self._note_heard(member, line)
         head = self._heads.get(checkpoint.size)
         if head is not None:
             if head.note.checkpoint == checkpoint:
@@ -228,6 +231,13 @@ class Cosigning:
                 del self._early[max(self._early)]
         else:
             self._differs(member, checkpoint, line)
+
+    def _note_heard(self, member: MemberId, line: SignatureLine) -> None:
+        at = BlockTime((line.seconds or 0) * 1000)
+        if self._latest is None or self._latest.authority.cosigner(member) is None:
+            return  # else whoever calls could fill the memory with names
+        if at > self.heard.get(member, 0):
+            self.heard[member] = at
 
     def _hear_ourselves(self, checkpoint: Checkpoint, line: SignatureLine) -> None:
         head = self._heads.get(checkpoint.size)
@@ -281,6 +291,7 @@ class Cosigning:
         return SignedOtherwise(checkpoint.size, checkpoint.root, heard[0])
 
     def _add(self, head: _Head, member: MemberId, line: SignatureLine) -> None:
+        self._note_heard(member, line)
         before = head.lines.get(member)
         if before is not None and (before.seconds or 0) >= (line.seconds or 0):
             return

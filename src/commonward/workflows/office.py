@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
+from commonward.workflows.accusing import Accusing
 from commonward.workflows.breakglass import BreakingGlass
 from commonward.workflows.consent import Openings
 from commonward.workflows.desk import Desk
@@ -40,6 +41,7 @@ class Office:
         self.glass = BreakingGlass(member, self.requests, self.mailbox)
         self.enrolment = Enrolment(member, self.mailbox)
         self.log_roots = LogRoots(member)
+        self.accusing = Accusing(member)
         self.gate = Gate(member, self.openings, self.mailbox)
         self.desk = Desk(member, self.openings, self.releases, self.holdings, self.recalls, self.mailbox)
 
@@ -52,6 +54,7 @@ class Office:
         jobs: tuple[tuple[str, Callable[[], Awaitable[object]]], ...] = (
             ("anchor", self.member.anchoring.tick),
             ("log root", self.log_roots.tick),
+            ("accusations", self.accusing.tick),
             ("openings", self.openings.settle),
             ("marks", self.releases.finish),
             ("broken glass", self.glass.finish),

@@ -28,6 +28,7 @@ from commonward.ledger.ids import (
     Purpose,
     Tag,
 )
+from commonward.ledger.members import Equivocation
 from commonward.records.fingerprint import BatchProof, BatchTree, Fingerprint
 from commonward.records.stored import Parsed, Stored
 
@@ -185,6 +186,10 @@ class Ledger(Protocol):
 
     def prove_inclusion(self, index: int, size: int) -> tuple[bytes, ...]:
         """RFC 9162 inclusion path of leaf `index` in the log of `size` leaves."""
+        ...
+
+    def accusations(self) -> Sequence[Equivocation]:
+        """Of members whose key was heard to cosign two roots for one size: what proves it, to be put on the ledger."""
         ...
 
 

@@ -8,7 +8,7 @@ Whatever carries this member's bundles and cosignatures out is an `Uplink`.
 import asyncio
 import heapq
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -18,8 +18,8 @@ import structlog
 from commonward.ledger.checkpoint import Authority, Checkpoint, Note, SignatureLine, origin_of
 from commonward.ledger.encoding import encode
 from commonward.ledger.genesis import Genesis
-from commonward.ledger.ids import Digest, Height, KeyId, MemberId, Purpose
-from commonward.ledger.members import AUTHORITY_KEY
+from commonward.ledger.ids import BlockTime, Digest, Height, KeyId, MemberId, Purpose
+from commonward.ledger.members import AUTHORITY_KEY, Equivocation
 from commonward.ledger.merkle.log import LogStore
 from commonward.ledger.refusals import Malformed, Refusal, TooLarge, UnknownKind
 from commonward.ledger.state import Store
@@ -420,8 +420,15 @@ class Replica(LedgerReads, ABC):
         except TimeoutError as cause:
             raise LedgerAway(f"no quorum cosigned size {size} within {timeout_ms} ms") from cause
 
+    def accusations(self) -> list[Equivocation]:
+        return [proof for each in self.accused.values() if (proof := each.equivocation) is not None]
+
     def proven(self) -> Proven | None:
         return self._cosigning.proven()
+
+    def heard(self) -> Mapping[MemberId, BlockTime]:
+        """When each member cosigned last, as the lines say that came, checked or not."""
+        return self._cosigning.heard
 
     def proven_live(self) -> bool:
         """Whether the ledger is proven live: a quorum stood by the proven checkpoint within the last 60 s."""
