@@ -23,7 +23,7 @@ COSIGNED_PATH: Final = "ledger/cosigned"
 
 _MOST_LINES: Final = 1024
 _MOST_LINE: Final = 512
-_PULL_S: Final = 10.0
+_PULL_S: Final = 3.0
 """Even with nothing to tell, a member asks this often: a line may have been lost."""
 
 _log = structlog.get_logger(__name__)
