@@ -21,13 +21,17 @@ import structlog
 from commonward.ledger.checkpoint import Checkpoint, Note, NoteError, app_hash
 from commonward.ledger.ids import BlockTime, Height, Purpose
 from commonward.ledger.members.validators import Validator, read_validators, validator_address
+from commonward.ledger.merkle.log import LogStore
 from commonward.ledger.proposals import choose, judge
 from commonward.ledger.rules import Header
+from commonward.ledger.staging import block_leaf
+from commonward.ledger.state import Store
 from commonward.ledger.transactions import InvalidBlock, build_block, parse_bundle
 from commonward.ledger.transition import Staged, UnknownProtocol
-from commonward.workflows.blocklog import Record
+from commonward.workflows.blocklog import BlockLog, Record
 from commonward.workflows.checking import Checker, Verdict
 from commonward.workflows.cosigning import SKEW_MS
+from commonward.workflows.indexes import BlockFacts, leaves_only
 from commonward.workflows.replica import CannotFollow, Replica
 
 __all__ = ["Agreed", "AgreeingReplica", "WaitingFull"]
@@ -86,16 +90,42 @@ class AgreeingReplica(Replica):
         self._waiting = _Waiting()
         self._executed: tuple[Staged, bytes] | None = None
         super().__init__(**arguments)
+
+    def _mount(self, store: Store, log_store: LogStore, blocks: BlockLog) -> None:
+        super()._mount(store, log_store, blocks)
         self._checker = Checker(self._machine, self._threads)
 
+    def let_go(self) -> None:
+        """Before `begin_from`: write what waits, and hold the stores no longer. Raises what the state store raises."""
+        self._executed = None
+        self._behind.close()
+
+    def begin_from(self, store: Store, log_store: LogStore, blocks: BlockLog) -> None:
+        """Go on from stores that a verified snapshot was restored into; nothing of what was here before counts.
+
+        Raises as the constructor.
+        """
+        self._waiting.clear()
+        self._mount(store, log_store, blocks)
+
     def _open(self) -> None:
-        height, kept = self._machine.applied.height, self._blocks.height
-        if height > kept:
+        genesis, kept = self._machine.genesis, self._blocks.height
+        height = self._machine.applied.height
+        if not self._machine.whole:
+            if kept:
+                raise CannotFollow(
+                    f"our block log ends at {kept}, but the state that {genesis.name!r} goes on from is lost: remove "
+                    f"state, log and block log, and take a snapshot from the others"
+                )
+        elif genesis.imported is not None and height == genesis.height:
+            self._go_on()
+            kept = self._blocks.height
+        if height > kept and self._machine.whole:
             raise CannotFollow(
                 f"the state stands at block {height}, the block log ends at {kept}: the log has lost its end. Remove "
                 f"state, log and block log, and let the node catch up or take a snapshot from the others"
             )
-        if height == kept:
+        if height >= kept:
             self._cosigning.executed(Note(self._head(), ()), height, self._authority)
         for at in range(height + 1, kept + 1):
             record = Record.parse(self._blocks.read(at))
@@ -111,7 +141,19 @@ class AgreeingReplica(Replica):
                     f"{signed.size}, root {signed.root.hex()}: run the version of the program that kept it"
                 )
             self._keep(staged, record, Note(ours, ()))
-        self._capture_authority()
+        if self._machine.tip.height >= self._blocks.first:  # else it came with a snapshot, and so did what proves it
+            self._capture_authority()
+
+    def _go_on(self) -> None:
+        """The block log of the ledger that ended goes on with genesis itself, as an empty block: heights stay places
+        in it, and what refers to an old one finds it. Said again after a crash, it is the same."""
+        tip = self._machine.tip
+        if self._blocks.height == tip.height - 1:
+            block = build_block(Header(tip.height, tip.time), ())
+            self._blocks.append(tip.height, Record(block, self._head().note_body()).to_bytes())
+        if self._index.block(tip.height) is None:
+            leaf = block_leaf(tip.height, tip.time, tip.state_root)
+            self._store.write(leaves_only(BlockFacts(tip.height, tip.size, tip.time), [leaf]))
 
     def close(self) -> None:
         self._threads.shutdown(wait=True)
@@ -120,8 +162,9 @@ class AgreeingReplica(Replica):
     # ------------------------------------------------------------------------------------------------ what others ask
 
     def info(self) -> tuple[Height, bytes]:
-        """Height of the last block kept, and the app hash after it."""
-        return self.height, self._app_hash()
+        """Height of the last block kept, 0 where that is genesis, and the app hash after it."""
+        height = self.height
+        return Height(0) if height == self._machine.genesis.height else height, self._app_hash()
 
     def _app_hash(self) -> bytes:
         tip = self._machine.tip
@@ -209,6 +252,10 @@ class AgreeingReplica(Replica):
 
         Raises CannotFollow when this program cannot execute what the members agreed on: the process must stop.
         """
+        if not self._machine.whole:
+            raise CannotFollow(
+                "this ledger goes on from another, which is not here: start from a snapshot of the others"
+            )
         block = build_block(header, bundles, misbehaved)
         await self._checker.prefetch(block)
         try:

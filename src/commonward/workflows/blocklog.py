@@ -26,6 +26,11 @@ class BlockLog(Protocol):
         """Of the last record; 0 when there is none."""
         ...
 
+    @property
+    def first(self) -> int:
+        """Of the first record that is, or would be, held: above 1 where a snapshot came before, or old ones went."""
+        ...
+
     def append(self, height: int, record: bytes) -> None:
         """Returns once the record would survive a power cut. `height` is one above the last."""
         ...

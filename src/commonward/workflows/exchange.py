@@ -86,7 +86,8 @@ class CosignExchange:
         telling: dict[MemberId, asyncio.Task[None]] = {}
         try:
             while True:
-                members = {each.member for each in self._replica.authority.cosigners} - {self._replica.member}
+                # Who has no weight is told too: its releases wait for the others' cosignatures like anyone's.
+                members = set(self._replica.machine.view().roll.active()) - {self._replica.member}
                 for member in sorted(members - telling.keys()):
                     self._fresh[member] = asyncio.Event()
                     self._fresh[member].set()

@@ -24,6 +24,10 @@ class LedgerReads:
     def ledger_id(self) -> LedgerId:
         return self._machine.ledger_id
 
+    @property
+    def line(self) -> LedgerId:
+        return self._machine.genesis.line
+
     def recent(self) -> tuple[int, Digest]:
         tip = self._machine.tip
         return tip.size, tip.root
@@ -44,7 +48,9 @@ class LedgerReads:
 
     def entry(self, index: int) -> Entry | None:
         row = self._index.row(index) if index >= 0 else None
-        return self._entry(row, self._raws(row.height)) if row is not None else None
+        if row is None or row.height < self._blocks.first:
+            return None
+        return self._entry(row, self._raws(row.height))
 
     def _raws(self, height: int) -> list[bytes]:
         block = parse_block(Record.parse(self._blocks.read(height)).block, self.ledger_id)
@@ -60,7 +66,7 @@ class LedgerReads:
             if len(found) >= limit:
                 break
             row = self._index.row(index)
-            if row is None or (kinds and row.kind not in kinds):
+            if row is None or (kinds and row.kind not in kinds) or row.height < self._blocks.first:
                 continue
             if row.height != height:
                 height, raws = row.height, self._raws(row.height)
@@ -101,4 +107,6 @@ class LedgerReads:
 
     def authority_changes(self) -> Sequence[AuthorityChange]:
         """Every change of authority since genesis with its map proof, for trust files."""
-        return self._index.authority_changes()
+        imported = self._machine.genesis.imported
+        changes = self._index.authority_changes()
+        return changes if imported is None else [each for each in changes if each.size > imported.size]

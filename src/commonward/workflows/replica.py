@@ -125,14 +125,10 @@ class Replica(LedgerReads, ABC):
         """Members whose cosigning key signed a root that is not ours: either they are false, or we are."""
         self._keys = keys
         self._clock = clock
-        self._blocks = blocks
         self._submit_ms = submit_ms
-        self._behind = WriteBehind(store)
-        self._store = IndexedStore(self._behind)
-        self._index = Indexes(self._store)
-        self._machine = Machine(genesis, self._store, log_store, map_bits=map_bits)
-        self._origin = origin_of(self._machine.ledger_id)
-        self._genesis_time = genesis.created
+        self._genesis = genesis
+        self._map_bits = map_bits
+        self._origin = origin_of(genesis.ledger_id)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"blocks-{self.member}")
         self._turn = asyncio.Lock()
         self._uplink: Uplink | None = None
@@ -141,10 +137,19 @@ class Replica(LedgerReads, ABC):
         self._listeners: list[Callable[[Executed], None]] = []
         _, _, self._carry_key = keys.public(Purpose.CARRY)
         self._carrier = Carrier(self._wrap, self._not_carried)
-        _, public, _ = keys.public(Purpose.COSIGN)
+        self._mount(store, log_store, blocks)
+
+    def _mount(self, store: Store, log_store: LogStore, blocks: BlockLog) -> None:
+        """Stand on these stores. Raises as the constructor says."""
+        self._blocks = blocks
+        self._behind = WriteBehind(store)
+        self._store = IndexedStore(self._behind)
+        self._index = Indexes(self._store)
+        self._machine = Machine(self._genesis, self._store, log_store, map_bits=self._map_bits)
+        _, public, _ = self._keys.public(Purpose.COSIGN)
         self._cosigning = Cosigning(
-            CosignKey(self.member, public, lambda message: keys.sign(Purpose.COSIGN, message)),
-            clock,
+            CosignKey(self.member, public, lambda message: self._keys.sign(Purpose.COSIGN, message)),
+            self._clock,
             self._publish,
             self._machine.log.root,
             self._accuse,
