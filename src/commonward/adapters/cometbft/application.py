@@ -125,10 +125,13 @@ def _update(public: bytes, power: int) -> ValidatorUpdate:
 class CometApplication:
     """Implements `abci.Application` over a replica."""
 
-    def __init__(self, replica: Executing, chain: str, snapshots: Snapshots | None = None) -> None:
-        """`chain`: the chain id that CometBFT must name."""
+    def __init__(
+        self, replica: Executing, chain: str, snapshots: Snapshots | None = None, first_height: int = 1
+    ) -> None:
+        """`chain`: the chain id that CometBFT must name; `first_height`: of its first block."""
         self._replica = replica
         self._chain = chain
+        self._first_height = first_height
         self._snapshots = snapshots or NoSnapshots()
         self._handlers: Mapping[str, Callable[[Request], Awaitable[Response]]] = {
             "info": self._info,
@@ -164,9 +167,10 @@ class CometApplication:
 
     async def _init_chain(self, request: Request) -> Response:
         asked = request.init_chain
-        if asked.chain_id != self._chain or asked.initial_height != 1:
+        if asked.chain_id != self._chain or asked.initial_height != self._first_height:
             raise WrongChain(
-                f"expected chain {self._chain} from height 1, got {asked.chain_id}, {asked.initial_height}"
+                f"expected chain {self._chain} from height {self._first_height}, got {asked.chain_id}, "
+                f"{asked.initial_height}"
             )
         _, app_hash = self._replica.info()
         validators = [_update(each.public, each.power) for each in self._replica.validators()]

@@ -115,6 +115,7 @@ class Home:
         for part in ("config", "data"):
             (self.directory / part).mkdir(mode=0o700, parents=True, exist_ok=True)
         self.directory.chmod(0o700)
+        (self.directory / RPC_SOCKET).unlink(missing_ok=True)  # CometBFT does not start over one that was left
         self._place(_CONFIG, _toml(_config(facts, tuning)).encode())
         self._place(_GENESIS, _json(_genesis(genesis)))
         state = self.directory / VOTE_STATE
@@ -129,7 +130,7 @@ class Home:
         self._place(VOTE_STATE, _json({"height": "0", "round": 0, "step": 0}))
 
     def reveal(self, node_seed: bytes, validator_seed: bytes) -> None:
-        """Put the private keys where CometBFT reads them. `conceal` once its RPC answers."""
+        """Put the private keys where CometBFT reads them. `conceal` once it has: it reads them before it connects."""
         node, validator = SigningKey(node_seed), SigningKey(validator_seed)
         self._place(_NODE_KEY, _json({"priv_key": _private(node)}))
         public = bytes(validator.verify_key)
@@ -215,7 +216,7 @@ def _genesis(genesis: Genesis) -> dict[str, Any]:
     return {
         "genesis_time": f"{time}.{(genesis.created + 1) % 1000:03d}Z",
         "chain_id": chain_id(genesis),
-        "initial_height": "1",
+        "initial_height": str(genesis.height + 1),
         "consensus_params": {
             # -1: a proposer sees all that waits, so that who floods first keeps nobody out; what a block may hold is
             # a rule of the ledger, and every node judges proposals by it.

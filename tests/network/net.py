@@ -1,0 +1,306 @@
+"""A real network in one test: CometBFT processes, and each member's node in this process over disks that survive it.
+
+    async with Net(tmp_path) as net:                       four validators, `shield` without weight not started
+        committed = await net.submit(release(1), by="north")
+        await net.agree()                                  all nodes at one height, with one app hash
+        net.kill_comet("south")                            kill -9; its engine starts it again
+        await net.stop("south"); await net.start("south")  a node that restarts, over its disk
+        net.crash("south")                                 as after kill -9 of node and CometBFT; then `start`
+
+Each node's CometBFT listens on a loopback address of its own (127.x.y.z, always free: nobody else uses it), so no port
+is raced for. Time is real. Waits are on conditions, with patience for a loaded machine.
+"""
+
+import asyncio
+import itertools
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from commonward.adapters.cometbft.engine import CometEngine
+from commonward.adapters.cometbft.home import Tuning
+from commonward.adapters.store.blocks import BlockFiles
+from commonward.adapters.store.state import RocksStore
+from commonward.adapters.store.tiles import TileFiles
+from commonward.ledger.genesis import Genesis
+from commonward.ledger.ids import BlockTime, MemberId, Purpose
+from commonward.ledger.proofs import ProofKind, member_proof
+from commonward.ledger.transactions import Payload, assemble, build_body, transaction_digest
+from commonward.workflows.agreeing import AgreeingReplica
+from commonward.workflows.exchange import CosignExchange
+from commonward.workflows.memory import MemoryPeers
+from commonward.workflows.ports import Committed, LedgerAway
+from tests.ledgerkit import MEMBERS, SoftPasskey, demo_genesis, member_soft_key
+from tests.memory_engine import MAP_BITS, Disk, SoftKeys
+
+ROOT = Path(__file__).parents[2]
+VERSIONS = ("0.38.25", "0.39.4")
+FOUR = ("clinic", "health", "north", "south")
+PATIENCE_S = 90.0
+QUICK = Tuning(commit_ms=100, propose_ms=2_000, vote_ms=500, empty_block_ms=2_000)
+"""For tests: shorter waits. An idle block every 2 s."""
+
+_hosts = itertools.count(1)
+
+
+def binary_of(version: str) -> Path:
+    return ROOT / ".tools" / f"cometbft-{version}" / "cometbft"
+
+
+def own_address() -> str:
+    """A loopback address that no other test process, and no other node of this one, uses."""
+    number, process = next(_hosts), os.getpid()
+    return f"127.{64 + (process >> 10) % 64}.{(process >> 2) % 256}.{(process % 4) * 64 + number % 63 + 1}:26656"
+
+
+async def until(true: Callable[[], bool], what: str, seconds: float = PATIENCE_S) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {seconds:.0f} s in vain: {what}")
+        await asyncio.sleep(0.02)
+
+
+class WallClock:
+    def __init__(self) -> None:
+        self.off_ms = 0
+
+    def now(self) -> BlockTime:
+        return BlockTime(time.time_ns() // 1_000_000 + self.off_ms)
+
+
+class FileDisk:
+    """What a node keeps, in real files with real syncs: for measurements, and for what happens to files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.open()
+
+    def open(self) -> None:
+        self.blocks = BlockFiles(self.folder / "blocks")
+        self.log = TileFiles(self.folder / "tiles")
+        self.store = RocksStore(self.folder / "state", first=self.log.sync)
+
+    def close(self) -> None:
+        self.store.close()
+        self.log.close()
+        self.blocks.close()
+
+
+class Watched(AgreeingReplica):
+    """Remembers which node ids it turned away."""
+
+    def __init__(self, **arguments: Any) -> None:
+        self.turned_away: set[str] = set()
+        super().__init__(**arguments)
+
+    def admits(self, node: str) -> bool:
+        admitted = super().admits(node)
+        if not admitted:
+            self.turned_away.add(node)
+        return admitted
+
+
+class NetNode:
+    """One member's node, running."""
+
+    def __init__(self, net: "Net", name: str, seed: Callable[[Purpose], bytes]) -> None:
+        self.net = net
+        self.name = name
+        self.disk = net.disk(name)
+        self.clock = net.clocks[name]
+        self.replica = Watched(
+            keys=SoftKeys(MemberId(name)), genesis=net.genesis, store=self.disk.store, log_store=self.disk.log,
+            blocks=self.disk.blocks, clock=self.clock, submit_ms=int(PATIENCE_S * 1000), map_bits=MAP_BITS,
+            **net.replica_options,
+        )  # fmt: skip
+        self.exchange = CosignExchange(self.replica, net.peers.of(MemberId(name)))
+        net.peers.open_door(MemberId(name), lambda member, path, body: self.exchange.answer(member, body))
+        self.engine = CometEngine(
+            self.replica,
+            genesis=net.genesis,
+            home=net.home(name),
+            listen=net.addresses[name],
+            peers={MemberId(other): net.addresses[other] for other in net.dials.get(name, net.addresses)},
+            seed=seed,
+            cosigned=self.exchange.cosigned,
+            tuning=net.tuning,
+            binary=binary_of(net.versions[name]),
+            **net.engine_options.get(name, {}),
+        )
+        self._running = asyncio.create_task(self.engine.run(), name=f"engine-{name}")
+        self._tasks = [
+            self._running,
+            asyncio.create_task(self.exchange.run(), name=f"exchange-{name}"),
+            asyncio.create_task(self.replica.run(1.0), name=f"replica-{name}"),
+        ]
+
+    @property
+    def failure(self) -> BaseException | None:
+        """Why the engine stopped by itself, if it did."""
+        return self._running.exception() if self._running.done() and not self._running.cancelled() else None
+
+    async def end(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.replica.close()
+
+    def kill(self) -> None:
+        """kill -9 of CometBFT."""
+        pid = self.engine.pid
+        assert pid is not None, f"the CometBFT of {self.name} does not run"
+        os.kill(pid, signal.SIGKILL)
+
+
+class Net:
+    """Members of `tests.ledgerkit` on CometBFT."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        version: str = VERSIONS[0],
+        members: Iterable[str] = FOUR,
+        genesis: Genesis | None = None,
+        tuning: Tuning = QUICK,
+        durable: bool = False,
+        replica_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        """`durable`: real files under each node, else disks in memory that survive a node but not this process."""
+        self.folder = folder
+        self.versions = dict.fromkeys(MEMBERS, version)
+        self.members = tuple(members)
+        created = BlockTime(time.time_ns() // 1_000_000 - 1000)
+        weights = {name: 10 if name in FOUR else 0 for name in MEMBERS}
+        self.genesis = genesis or demo_genesis(weights=weights, created=created, consensus=True)
+        self.tuning = tuning
+        self.addresses = {name: own_address() for name in MEMBERS}
+        self.dials: dict[str, tuple[str, ...]] = {}  # whom a node dials; all by default
+        self.replica_options = dict(replica_options or {})
+        self.engine_options: dict[str, dict[str, Any]] = {}
+        self.clocks = {name: WallClock() for name in MEMBERS}
+        self.peers = MemoryPeers()
+        self.nodes: dict[str, NetNode] = {}
+        self._durable = durable
+        self._disks: dict[str, Disk | FileDisk] = {}
+        self._nonces = itertools.count(1)
+
+    async def __aenter__(self) -> Self:
+        try:
+            for name in self.members:
+                await self.start(name)
+            await self.ready()
+        except BaseException:
+            await self.end()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        await self.end()
+
+    # ---------------------------------------------------------------------------------------------- starting, failing
+
+    def home(self, name: str) -> Path:
+        return self.folder / name / "cometbft"
+
+    def disk(self, name: str) -> Disk | FileDisk:
+        if name not in self._disks:
+            self._disks[name] = FileDisk(self.folder / name / "ledger") if self._durable else Disk()
+        return self._disks[name]
+
+    async def start(self, name: str, seed: Callable[[Purpose], bytes] | None = None) -> NetNode:
+        """Start a member's node and its CometBFT over what it has on disk. `seed`: other keys than its own."""
+        node = self.nodes[name] = NetNode(self, name, seed or (lambda purpose: member_soft_key(name, purpose).seed))
+        return node
+
+    async def stop(self, name: str) -> None:
+        """Stop a node in order. Its disk stays for the next `start`."""
+        node = self.nodes.pop(name)
+        await node.end()
+        disk = self._disks[name]
+        if isinstance(disk, FileDisk):
+            disk.close()
+            del self._disks[name]
+
+    def kill_comet(self, name: str) -> None:
+        """kill -9 one node's CometBFT; its engine starts another."""
+        self.nodes[name].kill()
+
+    async def crash(self, name: str) -> None:
+        """CometBFT is killed -9 and the node goes with it. What the node had not kept is lost."""
+        self.nodes[name].kill()
+        await self.stop(name)
+
+    async def end(self) -> None:
+        for name in list(self.nodes):
+            await self.stop(name)
+
+    # ------------------------------------------------------------------------------------------------------- waiting
+
+    async def ready(self, names: Iterable[str] | None = None) -> None:
+        """Until these nodes (all by default) are on the line."""
+        for name in names or list(self.nodes):
+            node = self.nodes[name]
+            await until(
+                lambda node=node: node.replica.connected or node.failure is not None,  # type: ignore[misc]
+                f"{name} comes on the line",
+            )
+            assert node.failure is None, f"{name}: {node.failure}"
+
+    async def agree(self, names: Iterable[str] | None = None, *, height: int = 0, size: int = 0) -> bytes:
+        """Until these nodes stand at one app hash, at least at a height and a log size. The app hash."""
+        chosen = [self.nodes[name] for name in names or self.nodes]
+
+        def same() -> bool:
+            infos = [each.replica.info() for each in chosen]
+            return (
+                len({app_hash for _, app_hash in infos}) == 1
+                and min(at for at, _ in infos) >= height
+                and chosen[0].replica.machine.tip.size >= size
+            )
+
+        await until(same, f"one app hash from height {height}: {[(n.name, n.replica.info()) for n in chosen]}")
+        return chosen[0].replica.info()[1]
+
+    def roots(self, names: Iterable[str] | None = None) -> set[tuple[bytes, bytes]]:
+        """(log root, state root) of nodes: one element when they agree."""
+        tips = [self.nodes[name].replica.machine.tip for name in names or self.nodes]
+        return {(tip.root, tip.state_root) for tip in tips}
+
+    # --------------------------------------------------------------------------------------------------------- using
+
+    def sign(self, payload: Payload, *, by: "str | SoftPasskey", at: str = "") -> bytes:
+        """A transaction, fresh by what the node of `at` (or any) knows."""
+        signer = member_soft_key(by, Purpose.OPERATE) if isinstance(by, str) else by
+        author = signer.author if isinstance(signer, SoftPasskey) else signer.id
+        node = self.nodes[at or next(iter(self.nodes))].replica
+        body = build_body(
+            self.genesis.ledger_id, payload, next(self._nonces).to_bytes(16, "big"), node.recent(),
+            max(node.tip_time(), WallClock().now()) + 100_000, author=author,
+        )  # fmt: skip
+        digest = transaction_digest(body)
+        if isinstance(signer, SoftPasskey):
+            return assemble(body, ProofKind.PASSKEY, signer.assertion(digest))
+        return assemble(body, ProofKind.MEMBER, member_proof(signer.algorithm, signer.id, signer.sign, digest))
+
+    async def submit(self, payload: Payload, *, by: str, at: str = "") -> Committed:
+        """Sign and submit through the node of `at` (the signer's by default), as often as it takes."""
+        return await self.land(self.sign(payload, by=by, at=at or by), at or by)
+
+    async def land(self, raw: bytes, at: str) -> Committed:
+        """Submit until it stands, over restarts of the node `at`. A refusal of its rule raises."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                return await self.nodes[at].replica.submit(raw)
+            except LedgerAway:
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(0.2)
