@@ -39,7 +39,7 @@ from commonward.ledger.members import (
     Vote,
     certificate_digest,
 )
-from commonward.ledger.members.governance import ChangeKind
+from commonward.ledger.members.changes import ChangeKind
 from commonward.ledger.parameters import Parameter
 from commonward.ledger.refusals import BadPossession, KeyNotValid, Suspended, UnknownKey
 from commonward.ledger.registry import AnchorBatch
@@ -241,7 +241,7 @@ def test_a_table_is_adopted_by_half_and_a_certificate_renewed(kit):
     kit.accept(asked := a_proposal(kit, AdoptTable("jurisdictions", commitment("table"))), by="health")
     for voter in ("clinic", "health", "north"):
         kit.accept(Vote(asked.proposal, True), by=voter)
-    assert kit.machine.view().governance.tables() == {"jurisdictions": commitment("table")}
+    assert kit.machine.view().adopted.tables() == {"jurisdictions": commitment("table")}
     decide(kit, RenewCertificate(MemberId("south"), b"next certificate"), ("clinic", "health", "north"))
     assert kit.machine.view().roll.certificate("south") == b"next certificate"
 

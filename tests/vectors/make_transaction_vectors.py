@@ -15,11 +15,11 @@ from typing import Any
 
 from commonward.ledger.transactions import KINDS
 from commonward.ledger.transition import Staged
-from tests.ledger import test_attacks, test_audit, test_consent, test_members, test_registry
+from tests.ledger import test_attacks, test_audit, test_consent, test_governance, test_members, test_registry
 from tests.ledgerkit import Kit
 
 HERE = Path(__file__).parent
-MODULES = (test_attacks, test_members, test_registry, test_consent, test_audit)
+MODULES = (test_attacks, test_members, test_registry, test_consent, test_audit, test_governance)
 
 
 class RecordingKit(Kit):

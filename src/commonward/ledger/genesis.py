@@ -16,16 +16,20 @@ from commonward.ledger.encoding import Digest, decode, digest, encode
 from commonward.ledger.ids import (
     Algorithm,
     BlockTime,
+    Height,
     KeyId,
     LedgerId,
     MemberId,
     MemberKind,
     Purpose,
     key_id,
+    parse_ledger_id,
     parse_member_id,
     parse_operator,
 )
-from commonward.ledger.members.governance import ChangeKind, Constitution, Governance, Majority
+from commonward.ledger.members.adopted import Adopted
+from commonward.ledger.members.changes import STANDS_FOR, ChangeKind
+from commonward.ledger.members.majorities import Constitution, Majority
 from commonward.ledger.members.roll import (
     ALGORITHMS,
     MAX_CERTIFICATE,
@@ -86,7 +90,7 @@ def _mapping(key: Shape, value: Shape) -> Shape:
 
 def _read_majority(value: Any) -> Majority:
     match value:
-        case [int(numerator), int(denominator)] if denominator <= 2 * numerator < 2 * denominator <= 2000:
+        case [int(numerator), int(denominator)] if denominator <= 1000 and Majority(numerator, denominator).sound:
             return Majority(numerator, denominator)
     raise ValueError(f"expected [numerator, denominator] of at least a half and less than one, got {value!r:.40}")
 
@@ -128,11 +132,14 @@ class Table(Struct):
 
 @struct
 class Imported(Struct):
-    """The ledger that this one goes on from: its id and its last checkpoint."""
+    """The ledger that this one goes on from: its id, its last checkpoint and block, and the first ledger of the line
+    (its own id, if it went on from none itself). See `importing`."""
 
-    ledger: bytes = wire(1, octets(32))
-    size: int = wire(2, number())
+    ledger: LedgerId = wire(1, parsed(parse_ledger_id))
+    size: int = wire(2, number(1))
     root: Digest = wire(3, DIGEST)
+    height: int = wire(4, number())
+    line: LedgerId = wire(5, parsed(parse_ledger_id))
 
 
 _KINDS: Final = items(choice(MemberKind), 16)
@@ -180,6 +187,17 @@ class Genesis(Struct):
         return not self.operator
 
     @property
+    def height(self) -> Height:
+        """Where genesis itself stands: at 0, or behind the last block of the ledger that it goes on from."""
+        return Height(0 if self.imported is None else self.imported.height + 1)
+
+    @property
+    def line(self) -> LedgerId:
+        """The first of the ledgers that led to this one; itself, if it goes on from none. What people and members seal
+        and sign for each other is bound to it, so that a change of engine leaves it good."""
+        return self.ledger_id if self.imported is None else self.imported.line
+
+    @property
     def constitution(self) -> Constitution:
         return Constitution(dict(self.majorities), dict(self.proposers), self.operator, self.pilot)
 
@@ -203,11 +221,12 @@ class Genesis(Struct):
                 check_parameter(parameter, value)
             except ValueError as cause:
                 raise GenesisError(str(cause)) from cause
-        _expect(set(self.majorities) == set(ChangeKind), "a majority for every kind of change")
+        _expect(set(self.majorities) >= set(ChangeKind) - set(STANDS_FOR), "a majority for every kind of change")
         names = [table.name for table in self.tables]
         _expect(names == sorted(set(names)), "each table once, in ascending order of name")
         weights = [each.weight for each in self.members if each.weight]
         _expect(len(weights) > 0, "a member with weight")
+        _expect(self.imported is None or self.consensus, "that only a ledger without an operator goes on from another")
         if not self.pilot:
             _expect(len(weights) >= 4, "four members with weight, or the word pilot")
             _expect(all(3 * each < sum(weights) for each in weights), "no member with a third of the weight, or pilot")
@@ -267,13 +286,14 @@ def default_roles() -> dict[int, tuple[MemberKind, ...]]:
 
 
 def default_majorities() -> dict[ChangeKind, Majority]:
-    """A half for what is reversed easily, two thirds for who belongs and what binds."""
+    """A half for what is reversed easily, two thirds for who belongs and what binds; others as what they stand for."""
     half, two_thirds = Majority(1, 2), Majority(2, 3)
-    return {kind: half if kind in (ChangeKind.TABLE, ChangeKind.CERTIFICATE) else two_thirds for kind in ChangeKind}
+    named = [kind for kind in ChangeKind if kind not in STANDS_FOR]
+    return {kind: half if kind in (ChangeKind.TABLE, ChangeKind.CERTIFICATE) else two_thirds for kind in named}
 
 
 def default_proposers() -> dict[ChangeKind, tuple[MemberKind, ...]]:
-    return dict.fromkeys(ChangeKind, _ALL)
+    return {kind: _ALL for kind in ChangeKind if kind not in STANDS_FOR}
 
 
 def default_publishers() -> dict[PublicType, tuple[MemberKind, ...]]:
@@ -334,11 +354,13 @@ def genesis_signature_digest(ledger: LedgerId) -> Digest:
 @dataclass(frozen=True, slots=True)
 class SignedGenesis:
     """The file. `possessions`: key id -> signature over `possession_digest` (X25519 keys have none);
-    `signatures`: member -> signature of its first operate key over `genesis_signature_digest`."""
+    `signatures`: member -> signature of its first operate key over `genesis_signature_digest`; `before`: where genesis
+    goes on from another ledger, what shows that ledger's members wanted it (`records.succession`), opaque here."""
 
     genesis: Genesis
     possessions: Mapping[KeyId, bytes] = field(hash=False)
     signatures: Mapping[MemberId, bytes] = field(hash=False)
+    before: bytes = b""
 
     def to_bytes(self) -> bytes:
         return encode(
@@ -346,6 +368,7 @@ class SignedGenesis:
                 self.genesis.to_bytes(),
                 [self.possessions.get(key.id, b"") for member in self.genesis.members for key in member.keys],
                 [self.signatures.get(member.id, b"") for member in self.genesis.members],
+                *([self.before] if self.before else []),
             ]
         )
 
@@ -357,8 +380,9 @@ class SignedGenesis:
         except ValueError as cause:
             raise GenesisError(str(cause)) from cause
         match value:
-            case [bytes(content), list(possessions), list(signatures)]:
+            case [bytes(content), list(possessions), list(signatures), *more]:
                 genesis = Genesis.parse(content)
+                before = _before(genesis, more)
                 keys = [key.id for member in genesis.members for key in member.keys]
                 if len(possessions) == len(keys) and len(signatures) == len(genesis.members):
                     found = cls(
@@ -373,6 +397,7 @@ class SignedGenesis:
                             for m, each in zip(genesis.members, signatures, strict=True)
                             if type(each) is bytes
                         },
+                        before,
                     )
                     found.check()
                     return found
@@ -394,6 +419,15 @@ class SignedGenesis:
                 raise GenesisError(f"expected the signature of {member.id} over ledger {ledger.hex()}")
 
 
+def _before(genesis: Genesis, more: list[Any]) -> bytes:
+    match genesis.imported, more:
+        case None, []:
+            return b""
+        case Imported(), [bytes(before)] if before:
+            return before
+    raise GenesisError("expected what stands before genesis where it goes on from another ledger, and only there")
+
+
 def key_possession(genesis: Genesis, member: MemberId, key: GenesisKey) -> Digest:
     """What a key of genesis signs as its possession."""
     return possession_digest(genesis.ledger_id, member.encode(), key.purpose, key.algorithm, key.public)
@@ -401,7 +435,7 @@ def key_possession(genesis: Genesis, member: MemberId, key: GenesisKey) -> Diges
 
 def write_genesis(genesis: Genesis, cells: Cells) -> None:
     """The state at height 0."""
-    roll, dues, governance, parameters = Roll(cells), Dues(cells), Governance(cells), Parameters(cells)
+    roll, dues, adopted, parameters = Roll(cells), Dues(cells), Adopted(cells), Parameters(cells)
     parameters.write(genesis.parameters)
     for each in genesis.members:
         roll.add(
@@ -416,8 +450,8 @@ def write_genesis(genesis: Genesis, cells: Cells) -> None:
             name = roll.put_key(Key(each.id, key.purpose, key.algorithm, key.public, key.starts, key.ends))
             dues.add(key.ends, DueKind.KEY_ENDS, name)
     for table in genesis.tables:
-        governance.adopt(table.name, table.digest)
-    governance.schedule(0, genesis.protocol)
+        adopted.adopt(table.name, table.digest)
+    adopted.schedule(0, genesis.protocol)
     write_authority(cells, roll, genesis.operator, pilot=genesis.pilot)
     if genesis.consensus:
         write_validators(cells, roll, genesis.created)

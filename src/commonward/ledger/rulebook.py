@@ -1,11 +1,11 @@
 """Which rule answers which transaction, and what the ledger does by itself when its time has come.
 
 One table, no registration: a capability joins the ledger by its lines here. Each line hands a rule the slices that it
-reads and changes, and no more.
+reads and changes, and no more. A `Rulebook` is such a table under the number of a version; `versions` has all of them.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar, Final, NamedTuple, TypeAlias
@@ -18,12 +18,14 @@ from commonward.ledger.encoding import decode
 from commonward.ledger.genesis import Genesis
 from commonward.ledger.ids import ConsentId, Digest, Handle, LedgerId, MemberId, MemberKind
 from commonward.ledger.members import equivocation, governance, keys
-from commonward.ledger.members.governance import Constitution
+from commonward.ledger.members.enacting import Chamber
+from commonward.ledger.members.majorities import Constitution
 from commonward.ledger.members.weights import ORIGINS_KEY
 from commonward.ledger.refusals import Refusal
 from commonward.ledger.registry import PublicType
 from commonward.ledger.rules import Header, MemberSigner, PasskeySigner
 from commonward.ledger.state import State
+from commonward.ledger.transactions import KINDS, Transaction, parse_transaction
 from commonward.ledger.wire import Payload
 
 
@@ -55,7 +57,7 @@ class Fixed(NamedTuple):
     @property
     def consensus(self) -> bool:
         """Whether nobody orders alone (`Genesis.consensus`)."""
-        return not self.constitution.operator
+        return self.constitution.consensus
 
     @classmethod
     def of(cls, genesis: Genesis) -> "Fixed":
@@ -79,6 +81,13 @@ def signing_pages(fixed: Fixed, state: State) -> SigningPages:
     return SigningPages(fixed.ledger, fixed.rp_id_hash, _origins(state.get(ORIGINS_KEY) or b"\x80"))
 
 
+def _chamber(state: State, fixed: Fixed) -> Chamber:
+    return Chamber(
+        fixed.ledger, fixed.constitution, state.majorities, state.adopted, state.authorities, state.roll,
+        state.weights, state.dues, state.parameters,
+    )  # fmt: skip
+
+
 Who: TypeAlias = MemberSigner | PasskeySigner
 Rule: TypeAlias = Callable[[Any, Any, Header, State, Fixed], None]
 """(payload, signer, header, state, fixed): raises a Refusal or changes the state. The signer is of the kind that the
@@ -86,12 +95,10 @@ payload's `SIGNED_BY` asks for, and of a member that `roles` allows."""
 
 RULES: Final[dict[int, Rule]] = {
     governance.Propose.KIND: lambda tx, who, at, s, f: governance.propose(
-        tx, who, at, ledger=f.ledger, constitution=f.constitution, governance=s.governance, roll=s.roll, dues=s.dues,
-        parameters=s.parameters,
+        tx, who, at, governance=s.governance, chamber=_chamber(s, f)
     ),
     governance.Vote.KIND: lambda tx, who, at, s, f: governance.vote(
-        tx, who, at, ledger=f.ledger, constitution=f.constitution, governance=s.governance, roll=s.roll, dues=s.dues,
-        parameters=s.parameters,
+        tx, who, at, governance=s.governance, chamber=_chamber(s, f)
     ),
     keys.AddKey.KIND: lambda tx, who, at, s, f: keys.add_key(
         tx, who, at, ledger=f.ledger, roll=s.roll, dues=s.dues, parameters=s.parameters, operator=f.operator
@@ -140,7 +147,9 @@ RULES: Final[dict[int, Rule]] = {
     ),
 }  # fmt: skip
 
-DUES: Final[dict[DueKind, Callable[[bytes, Header, State], None]]] = {
+DueRule: TypeAlias = Callable[[bytes, Header, State], None]
+
+DUES: Final[dict[DueKind, DueRule]] = {
     DueKind.KEY_ENDS: lambda ref, at, s: keys.key_ends(ref, at.time, roll=s.roll),
     DueKind.STAFF_REVOCATION_ENDS: lambda ref, at, s: s.staff.drop(ref),
     DueKind.PROPOSAL_CLOSES: lambda ref, at, s: governance.proposal_closes(ref, at.time, governance=s.governance),
@@ -155,14 +164,42 @@ DUES: Final[dict[DueKind, Callable[[bytes, Header, State], None]]] = {
 }
 
 
-def apply(payload: Payload, signer: Who, header: Header, state: State, fixed: Fixed) -> None:
-    """Runs the rule of one authentic transaction. Raises its Refusal; the caller undoes what it had changed."""
-    if isinstance(signer, MemberSigner):
-        roles = fixed.roles.get(payload.KIND)
-        if roles is not None and signer.kind not in roles:
-            raise NotYourRole(signer.member, type(payload).__name__)
-    RULES[payload.KIND](payload, signer, header, state, fixed)
+class Rulebook(NamedTuple):
+    """One version of the rules: which kinds of transaction there are, what each does, and what falls due."""
+
+    version: int
+    kinds: Mapping[int, type[Payload]]
+    rules: Mapping[int, Rule]
+    dues: Mapping[DueKind, DueRule]
+
+    def read(self, raw: bytes) -> Transaction:
+        """What this version cannot read is as unreadable to it as it was to the programs of its time."""
+        return parse_transaction(raw, self.kinds)
+
+    def apply(self, payload: Payload, signer: Who, header: Header, state: State, fixed: Fixed) -> None:
+        """Runs the rule of one authentic transaction. Raises its Refusal; the caller undoes what it had changed."""
+        if isinstance(signer, MemberSigner):
+            roles = fixed.roles.get(payload.KIND)
+            if roles is not None and signer.kind not in roles:
+                raise NotYourRole(signer.member, type(payload).__name__)
+        self.rules[payload.KIND](payload, signer, header, state, fixed)
+
+    def apply_due(self, due: Due, header: Header, state: State) -> None:
+        self.dues[due.kind](due.ref, header, state)
+
+    def but(
+        self,
+        version: int,
+        *,
+        kinds: Mapping[int, type[Payload]] | None = None,
+        rules: Mapping[int, Rule] | None = None,
+        dues: Mapping[DueKind, DueRule] | None = None,
+        without: Collection[int] = (),
+    ) -> "Rulebook":
+        """The next version: this one with some lines changed, and some kinds of transaction gone."""
+        stay = {kind: each for kind, each in {**self.kinds, **(kinds or {})}.items() if kind not in without}
+        then = {kind: rule for kind, rule in {**self.rules, **(rules or {})}.items() if kind in stay}
+        return Rulebook(version, stay, then, {**self.dues, **(dues or {})})
 
 
-def apply_due(due: Due, header: Header, state: State) -> None:
-    DUES[due.kind](due.ref, header, state)
+VERSION_1: Final = Rulebook(1, KINDS, RULES, DUES)

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from commonward.ledger.audit import Glasses
 from commonward.ledger.consent import Consents, Handles
 from commonward.ledger.dues import Dues
-from commonward.ledger.members import Governance, RevokedStaff, Roll
+from commonward.ledger.members import Adopted, Authorities, Governance, Majorities, RevokedStaff, Roll, Weights
 from commonward.ledger.parameters import Parameters
 from commonward.ledger.registry import Registry
 
@@ -65,6 +65,10 @@ class State:
         self.roll = Roll(self)
         self.staff = RevokedStaff(self)
         self.governance = Governance(self)
+        self.majorities = Majorities(self)
+        self.adopted = Adopted(self)
+        self.authorities = Authorities(self)
+        self.weights = Weights(self)
         self.parameters = Parameters(self)
         self.registry = Registry(self)
         self.handles = Handles(self)

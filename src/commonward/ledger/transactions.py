@@ -11,7 +11,7 @@ id, or the passkey, by `author_of_passkey`): else whoever sees a body could sign
 place in the log, for himself.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from commonward.ledger.audit import BreakGlass, Erased, LogRoot, Receipt, Release, Review
@@ -151,8 +151,8 @@ def unreadable_digest(raw: bytes) -> Digest:
     return digest("commonward unreadable transaction v1", raw)
 
 
-def parse_transaction(raw: bytes) -> Transaction:
-    """Raises Malformed, TooLarge or UnknownKind."""
+def parse_transaction(raw: bytes, kinds: Mapping[int, type[Payload]] = KINDS) -> Transaction:
+    """`kinds`: those of the version of the rules it is read by. Raises Malformed, TooLarge or UnknownKind."""
     if len(raw) > MAX_TRANSACTION:
         raise TooLarge("a transaction", len(raw), MAX_TRANSACTION)
     try:
@@ -185,7 +185,7 @@ def parse_transaction(raw: bytes) -> Transaction:
         raise Malformed("expected a recent checkpoint as [size, root of 32 bytes]")
     if type(kind) is not int:
         raise Malformed("expected a kind as a number")
-    kind_of = KINDS.get(kind)
+    kind_of = kinds.get(kind)
     if kind_of is None:
         raise UnknownKind(kind)
     if len(raw) > kind_of.MAX_BYTES:

@@ -13,8 +13,8 @@ Log leaves: each transaction [1, digest, height, header time, code], in the bloc
 [2, height, header time, state root]. A block in which nothing happened and nothing was due leaves no trace.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import ClassVar, Final, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
 
 from commonward.ledger.authentic import (
     PastCheckpoint,
@@ -25,8 +25,9 @@ from commonward.ledger.authentic import (
     member_signature_job,
 )
 from commonward.ledger.encoding import decode, encode
-from commonward.ledger.genesis import Genesis, write_genesis
-from commonward.ledger.ids import BlockTime, Digest, Height, MemberId, Purpose
+from commonward.ledger.genesis import Genesis, Imported, write_genesis
+from commonward.ledger.ids import BlockTime, Digest, MemberId, Purpose
+from commonward.ledger.importing import carry_over
 from commonward.ledger.members.validators import changed, punish, read_validators, write_validators
 from commonward.ledger.members.weights import write_authority
 from commonward.ledger.merkle.log import Log, LogStore
@@ -34,7 +35,7 @@ from commonward.ledger.merkle.map import AuthenticatedMap, MapProof
 from commonward.ledger.parameters import Parameter
 from commonward.ledger.proofs import VerificationCache, Verifier
 from commonward.ledger.refusals import QuotaExceeded, Refusal, TooManySignatures
-from commonward.ledger.rulebook import Fixed, apply, apply_due
+from commonward.ledger.rulebook import Fixed, Rulebook
 from commonward.ledger.rules import Header, MemberSigner
 from commonward.ledger.staging import (
     ACCEPTED,
@@ -55,9 +56,9 @@ from commonward.ledger.transactions import (
     InvalidBlock,
     Transaction,
     parse_block,
-    parse_transaction,
     unreadable_digest,
 )
+from commonward.ledger.versions import VERSIONS, UnknownProtocol
 
 __all__ = [
     "Header",
@@ -70,12 +71,10 @@ __all__ = [
     "StateDamaged",
     "Store",
     "Tip",
+    "UnknownProtocol",
     "block_leaf",
     "outcome_leaf",
 ]
-
-PROTOCOLS: Final = frozenset({1})
-"""Versions of the rules that this code knows."""
 
 FORGET_AFTER: Final = 15 * 60 * 1000
 """Milliseconds after which neither a digest (expired) nor a checkpoint (stale) can matter: the bounds of EXPIRY and
@@ -86,20 +85,22 @@ _MAX_CACHED: Final = 16_384
 _MAX_PARSED: Final = 8_192
 
 
-class UnknownProtocol(RuntimeError):
-    """The members agreed on rules that this version of the program does not know: it must not go on."""
-
-
 class Machine:
     """One thread. Owns its stores: nobody else writes them."""
 
-    supported: ClassVar[frozenset[int]] = PROTOCOLS
-
-    def __init__(self, genesis: Genesis, store: Store, log_store: LogStore, *, map_bits: int = 17) -> None:
+    def __init__(
+        self,
+        genesis: Genesis,
+        store: Store,
+        log_store: LogStore,
+        *,
+        map_bits: int = 17,
+        versions: Mapping[int, Rulebook] = VERSIONS,
+    ) -> None:
         """Opens the ledger that `genesis` began, or begins it. Raises StateDamaged.
 
         `map_bits`: how many levels of the map are held in memory (64 bytes << bits), which changes no root; a store
-        is always opened with the bits it was made with.
+        is always opened with the bits it was made with. `versions`: of the rules, those that may come to rule.
         """
         self.genesis = genesis
         self.fixed = Fixed.of(genesis)
@@ -109,6 +110,8 @@ class Machine:
         self._pasts: dict[int, PastCheckpoint | None] = {}
         self._parsed: dict[bytes, Transaction] = {}
         self._cache = VerificationCache()
+        self._versions = versions
+        self._book = versions[genesis.protocol]
         self._map = AuthenticatedMap(store, map_bits)
         self._staged: Staged | None = None
         self._standing: Standing
@@ -118,7 +121,9 @@ class Machine:
             self.log = Log(log_store, 0)
             self._begin()
             return
-        self._standing = Standing.parse(data, self.ledger_id)
+        imported = genesis.imported
+        ended = imported is not None and Standing.is_of(data, imported.ledger)
+        self._standing = Standing.parse(data, imported.ledger if imported is not None and ended else self.ledger_id)
         tip = self._standing.tip
         log_store.truncate(tip.size)
         try:
@@ -129,17 +134,42 @@ class Machine:
             raise StateDamaged(f"expected log root {tip.root.hex()} at size {tip.size}, got {self.log.root().hex()}")
         if self._map.root != tip.state_root:
             raise StateDamaged(f"expected state root {tip.state_root.hex()}, got {self._map.root.hex()}")
+        if imported is not None and ended:
+            self._go_on(imported)
+        self._open_book()
 
     def _begin(self) -> None:
         """Height 0: the state of genesis and its block leaf, so that there is a checkpoint to cosign at once."""
-        header = Header(Height(0), self.genesis.created)
+        header = Header(self.genesis.height, self.genesis.created)
         state = State(self._read)
         write_genesis(self.genesis, state)
         nothing = Tip(header.height, header.time, 0, self.log.root(), self._map.root)
         self._standing = Standing(nothing, header, 0, 0)
         self._keep(self._seal(header, state, [], ()))
 
+    def _go_on(self, imported: Imported) -> None:
+        """The ledger in these stores ended where genesis says: its state and its log go on under genesis, whose own
+        block leaf is the next. One write: a crash leaves the ledger that ended, or the one that goes on."""
+        tip, last = self.tip, self.applied
+        if (tip.size, tip.root, last.height) != (imported.size, imported.root, imported.height):
+            raise StateDamaged(
+                f"genesis goes on from block {imported.height}, size {imported.size}, root {imported.root.hex()}; the "
+                f"ledger here ends at block {last.height}, size {tip.size}, root {tip.root.hex()}"
+            )
+        header = Header(self.genesis.height, self.genesis.created)
+        self._check_header(header)
+        state = State(self._read)
+        carry_over(self.genesis, state)
+        self._keep(self._seal(header, state, [], ()))
+
     # ------------------------------------------------------------------------------------------------------ reading
+
+    @property
+    def whole(self) -> bool:
+        """False where genesis goes on from a ledger that is not in these stores: what was begun from genesis alone
+        executes nothing, and waits for a snapshot."""
+        imported = self.genesis.imported
+        return imported is None or self.tip.size > imported.size
 
     @property
     def tip(self) -> Tip:
@@ -271,11 +301,19 @@ class Machine:
         """Reading is a function of the bytes: what a check or a prefetch has read, the block need not read again."""
         tx = self._parsed.get(raw)
         if tx is None:
-            tx = parse_transaction(raw)
+            tx = self._book.read(raw)
             if len(self._parsed) >= _MAX_PARSED:
                 self._parsed.clear()
             self._parsed[raw] = tx
         return tx
+
+    def _open_book(self) -> None:
+        """The rules of the next block. Where this program lacks them, the old ones stay open for checks, and the next
+        block is refused."""
+        version = State(self._read).adopted.version_at(self.applied.height + 1)
+        if version != self._book.version and version in self._versions:
+            self._book = self._versions[version]
+            self._parsed.clear()
 
     def _is_burnt(self, digest: bytes) -> bool:
         return self._store.get(b"x" + digest) is not None
@@ -298,11 +336,9 @@ class Machine:
         parsed = parse_block(block, self.ledger_id)
         header = parsed.header
         self._check_header(header)
-        version = state.governance.version_at(header.height)
-        if version not in self.supported:
-            raise UnknownProtocol(
-                f"from height {header.height} the rules are version {version}: install a program that knows it"
-            )
+        version = state.adopted.version_at(header.height)
+        if version != self._book.version:  # else `_open_book` would have opened it
+            raise UnknownProtocol(header.height, version, self._versions)
         carriers = [self._check_carrier(bundle, header, state) for bundle in parsed.bundles]
         # Due things come first: what ended before this block must not count in it.
         dues = state.dues.take(header.time, state.parameters[Parameter.DUES_A_BLOCK])
@@ -311,7 +347,7 @@ class Machine:
         if not dues and not carriers and not parsed.misbehaved:
             return self._stage_idle(header)
         for due in dues:
-            apply_due(due, header, state)
+            self._book.apply_due(due, header, state)
         for address in parsed.misbehaved:
             punish(address, state.roll)
         run = _Run(self, header, state, len(carriers))
@@ -435,6 +471,7 @@ class Machine:
         self._standing = staged.standing
         self._staged = None
         self._cells.update(staged.cells)
+        self._open_book()
         if not staged.idle:
             self._pasts[staged.tip.size] = PastCheckpoint(staged.tip.root, staged.tip.time)
 
@@ -488,7 +525,7 @@ class _Run:
             self.burnt[tx.digest] = None
             self._state.savepoint()
             try:
-                apply(tx.payload, signer, self._header, self._state, self._machine.fixed)
+                self._machine._book.apply(tx.payload, signer, self._header, self._state, self._machine.fixed)
             except Refusal as refused:
                 self._state.rollback()
                 refusal = refused

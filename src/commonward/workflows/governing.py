@@ -9,8 +9,7 @@ from typing import Final, NamedTuple
 
 from commonward.ledger.encoding import digest
 from commonward.ledger.ids import Algorithm, BlockTime, Digest, KeyId, ProposalId, Purpose, key_id
-from commonward.ledger.members import Key, Roll
-from commonward.ledger.members.governance import Change, ChangeKind, Governance, Majority, Proposal, Propose, Vote
+from commonward.ledger.members import Change, ChangeKind, Governance, Key, Majority, Proposal, Propose, Roll, Vote
 from commonward.ledger.members.keys import AddKey, RevokeKey, RevokeStaff
 from commonward.ledger.parameters import Parameter
 from commonward.ledger.wire import Payload

@@ -14,7 +14,7 @@ from commonward.apps.api.status import node_of
 from commonward.apps.api.words import BadWord, to_bytes, to_member
 from commonward.apps.wiring import Node
 from commonward.ledger.ids import Digest, KeyId, ProposalId, Purpose, parse_key_id, parse_proposal_id
-from commonward.ledger.members.governance import Admit, Change, Resume, SetParameter, Suspend
+from commonward.ledger.members import Admit, Change, Resume, SetParameter, Suspend
 from commonward.ledger.parameters import Parameter
 from commonward.ledger.refusals import Refusal
 from commonward.ledger.wire import Struct

@@ -1,32 +1,44 @@
 """Members: organisations with their keys and weights, and how they decide.
 
-`roll` holds who they are, `keys` the rules for keys and staff certificates, `governance` proposals and votes,
+`roll` holds who they are, `keys` the rules for keys and staff certificates, `governance` proposals and votes
+(`changes` what may be proposed, `majorities` who may and how many must agree, `enacting` what it then does),
 `weights` the cosigning authority, `equivocation` what becomes of a liar.
 """
 
-from commonward.ledger.members.equivocation import Equivocation, NoConflict
-from commonward.ledger.members.governance import (
+from commonward.ledger.members.adopted import Adopted
+from commonward.ledger.members.authorities import NO_CERTIFICATE, Authorities
+from commonward.ledger.members.changes import (
     Admit,
     AdoptTable,
-    AlreadyVoted,
     Change,
     ChangeKind,
+    RenewCertificate,
+    Resume,
+    RevokeCertificate,
+    SetMajority,
+    SetParameter,
+    SetProposers,
+    SetProtocol,
+    SetWeight,
+    Suspend,
+)
+from commonward.ledger.members.enacting import (
+    CertificateOutOfForce,
+    Chamber,
     ChangeNotPossible,
+    MajorityNotAllowed,
+    NobodyMayPropose,
+)
+from commonward.ledger.members.equivocation import Equivocation, NoConflict
+from commonward.ledger.members.governance import (
+    AlreadyVoted,
     CloseOutOfBounds,
-    Constitution,
     Governance,
-    Majority,
     MayNotPropose,
     Proposal,
     ProposalClosed,
     ProposalTaken,
     Propose,
-    RenewCertificate,
-    Resume,
-    SetParameter,
-    SetProtocol,
-    SetWeight,
-    Suspend,
     Vote,
     proposal_key,
 )
@@ -43,6 +55,7 @@ from commonward.ledger.members.keys import (
     StaffAlreadyRevoked,
     revoked_staff_key,
 )
+from commonward.ledger.members.majorities import Constitution, Majorities, Majority
 from commonward.ledger.members.roll import (
     Key,
     KeyRef,
@@ -54,15 +67,20 @@ from commonward.ledger.members.roll import (
     member_key,
 )
 from commonward.ledger.members.validators import VALIDATORS_KEY, Validator, read_validators, validator_address
-from commonward.ledger.members.weights import AUTHORITY_KEY, ThirdOfWeight
+from commonward.ledger.members.weights import AUTHORITY_KEY, NoWeightLeft, ThirdOfWeight, Weights
 
 __all__ = [
     "AUTHORITY_KEY",
+    "NO_CERTIFICATE",
     "VALIDATORS_KEY",
     "AddKey",
     "Admit",
     "AdoptTable",
+    "Adopted",
     "AlreadyVoted",
+    "Authorities",
+    "CertificateOutOfForce",
+    "Chamber",
     "Change",
     "ChangeKind",
     "ChangeNotPossible",
@@ -75,10 +93,14 @@ __all__ = [
     "KeyRef",
     "KeyTaken",
     "LastOperateKey",
+    "Majorities",
     "Majority",
+    "MajorityNotAllowed",
     "MayNotPropose",
     "Member",
     "NoConflict",
+    "NoWeightLeft",
+    "NobodyMayPropose",
     "NotYourKey",
     "Proposal",
     "ProposalClosed",
@@ -87,11 +109,14 @@ __all__ = [
     "RenewCertificate",
     "Resume",
     "RevocationOutOfBounds",
+    "RevokeCertificate",
     "RevokeKey",
     "RevokeStaff",
     "RevokedStaff",
     "Roll",
+    "SetMajority",
     "SetParameter",
+    "SetProposers",
     "SetProtocol",
     "SetWeight",
     "StaffAlreadyRevoked",
@@ -99,6 +124,7 @@ __all__ = [
     "ThirdOfWeight",
     "Validator",
     "Vote",
+    "Weights",
     "certificate_digest",
     "certificate_key",
     "key_key",

@@ -1,4 +1,4 @@
-"""Who decides: proposals and votes, one member one vote, with a majority by kind of change that genesis fixed.
+"""Who decides: proposals and votes, one member one vote, with a majority by kind of change (`majorities`).
 
 Validating weight is another matter (`weights`): it says who cosigns, not who decides, so that an insurer without a
 node that cosigns still has its say. A change takes effect within the vote that completes its majority. If it cannot
@@ -6,46 +6,21 @@ node that cosigns still has its say. A change takes effect within the vote that 
 """
 
 from dataclasses import dataclass
-from enum import IntEnum
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import ClassVar, Final
 
-from commonward.ledger.dues import DueKind, Dues
-from commonward.ledger.encoding import Digest, Encodable, decode, encode
-from commonward.ledger.ids import (
-    BlockTime,
-    Height,
-    LedgerId,
-    MemberId,
-    MemberKind,
-    ProposalId,
-    Purpose,
-    parse_member_id,
-    parse_proposal_id,
-)
-from commonward.ledger.members.keys import AddKey, register_key
-from commonward.ledger.members.roll import MAX_CERTIFICATE, MAX_WEIGHT, Member, Roll, certificate_digest
-from commonward.ledger.members.weights import check_weights
-from commonward.ledger.parameters import Parameter, Parameters, check_parameter
+from commonward.ledger.dues import DueKind
+from commonward.ledger.encoding import Digest, decode, encode
+from commonward.ledger.ids import BlockTime, MemberId, ProposalId, parse_member_id, parse_proposal_id
+from commonward.ledger.members.changes import CHANGE, Admit, Change
+from commonward.ledger.members.enacting import Chamber, ChangeNotPossible, check_change, enact
+from commonward.ledger.parameters import Parameter
 from commonward.ledger.possession import check_member_possession
 from commonward.ledger.refusals import Refusal
 from commonward.ledger.rules import Cells, Header, MemberSigner
-from commonward.ledger.wire import (
-    DIGEST,
-    FLAG,
-    TIME,
-    Payload,
-    Shape,
-    Struct,
-    choice,
-    items,
-    nested,
-    number,
-    octets,
-    parsed,
-    struct,
-    text,
-    wire,
-)
+from commonward.ledger.wire import DIGEST, FLAG, TIME, Payload, Struct, items, parsed, struct, wire
+
+MAX_OPEN: Final = 256
+"""Proposals open at one time."""
 
 # ------------------------------------------------------------------------------------------------------------ refusals
 
@@ -57,16 +32,7 @@ class MayNotPropose(Refusal):
     change: str
 
     def __str__(self) -> str:
-        return f"genesis does not let {self.member}'s kind of member propose {self.change}"
-
-
-@dataclass(eq=False)
-class ChangeNotPossible(Refusal):
-    code: ClassVar[int] = 212
-    what: str
-
-    def __str__(self) -> str:
-        return f"this change is not possible: {self.what}"
+        return f"{self.member} is not of a kind of member that may propose {self.change}"
 
 
 @dataclass(eq=False)
@@ -108,110 +74,7 @@ class CloseOutOfBounds(Refusal):
         return f"a proposal made at {self.now} ms closes after that and by {self.latest} ms, not at {self.close} ms"
 
 
-# ------------------------------------------------------------------------------------------------------------- changes
-
-
-class ChangeKind(IntEnum):
-    ADMIT = 1
-    SUSPEND = 2
-    RESUME = 3
-    PARAMETER = 4
-    WEIGHT = 5
-    TABLE = 6
-    PROTOCOL = 7
-    CERTIFICATE = 8
-
-
-@struct
-class Admit(Struct):
-    """A new member with all its keys; each proves possession to this ledger, under the new id."""
-
-    CHANGE: ClassVar[ChangeKind] = ChangeKind.ADMIT
-    member: MemberId = wire(1, parsed(parse_member_id))
-    kind: MemberKind = wire(2, choice(MemberKind))
-    tier: int = wire(3, number(0, 3))
-    name: str = wire(4, text(200))
-    certificate: bytes = wire(5, octets(1, MAX_CERTIFICATE))
-    weight: int = wire(6, number(0, MAX_WEIGHT))
-    origin: str = wire(7, text(200))
-    keys: tuple[AddKey, ...] = wire(8, items(nested(AddKey), 16, 1))
-
-
-@struct
-class Suspend(Struct):
-    """Its transactions are refused and its weight is out, until resumed."""
-
-    CHANGE: ClassVar[ChangeKind] = ChangeKind.SUSPEND
-    member: MemberId = wire(1, parsed(parse_member_id))
-
-
-@struct
-class Resume(Struct):
-    CHANGE: ClassVar[ChangeKind] = ChangeKind.RESUME
-    member: MemberId = wire(1, parsed(parse_member_id))
-
-
-@struct
-class SetParameter(Struct):
-    CHANGE: ClassVar[ChangeKind] = ChangeKind.PARAMETER
-    parameter: Parameter = wire(1, choice(Parameter))
-    value: int = wire(2, number())
-
-
-@struct
-class SetWeight(Struct):
-    CHANGE: ClassVar[ChangeKind] = ChangeKind.WEIGHT
-    member: MemberId = wire(1, parsed(parse_member_id))
-    weight: int = wire(2, number(0, MAX_WEIGHT))
-
-
-@struct
-class AdoptTable(Struct):
-    """The digest of a table (jurisdictions, sensitive codes) that all members judge by from now on."""
-
-    CHANGE: ClassVar[ChangeKind] = ChangeKind.TABLE
-    table: str = wire(1, text(64))
-    digest: Digest = wire(2, DIGEST)
-
-
-@struct
-class SetProtocol(Struct):
-    """From this height on, blocks follow this version of the rules."""
-
-    CHANGE: ClassVar[ChangeKind] = ChangeKind.PROTOCOL
-    version: int = wire(1, number(1, 1 << 16))
-    height: Height = wire(2, number())
-
-
-@struct
-class RenewCertificate(Struct):
-    """A member's next CA certificate, as opaque bytes."""
-
-    CHANGE: ClassVar[ChangeKind] = ChangeKind.CERTIFICATE
-    member: MemberId = wire(1, parsed(parse_member_id))
-    certificate: bytes = wire(2, octets(1, MAX_CERTIFICATE))
-
-
-Change = Admit | Suspend | Resume | SetParameter | SetWeight | AdoptTable | SetProtocol | RenewCertificate
-
-CHANGES: Final[dict[int, type[Change]]] = {
-    int(each.CHANGE): each
-    for each in (Admit, Suspend, Resume, SetParameter, SetWeight, AdoptTable, SetProtocol, RenewCertificate)
-}
-
-
-def _read_change(value: Any) -> Change:
-    match value:
-        case [int(kind), dict(fields)] if kind in CHANGES:
-            return CHANGES[kind].from_value(fields)
-    raise ValueError(f"expected [kind of change, its fields], got {value!r:.60}")
-
-
-def _write_change(change: Change) -> Encodable:
-    return [int(change.CHANGE), change.to_value()]
-
-
-CHANGE: Final = Shape(_read_change, _write_change)
+# -------------------------------------------------------------------------------------------------------- transactions
 
 
 @struct
@@ -248,8 +111,6 @@ class Proposal(Struct):
     noes: tuple[MemberId, ...] = wire(5, items(parsed(parse_member_id), 4096))
 
 
-TABLES_KEY: Final = b"tables"
-PROTOCOL_KEY: Final = b"protocol"
 PROPOSALS_KEY: Final = b"proposals"
 
 
@@ -258,8 +119,7 @@ def proposal_key(proposal: bytes) -> bytes:
 
 
 class Governance:
-    """The slice: `proposal/` id -> Proposal; `proposals` -> open ids; `tables` -> [[name, digest]...]; `protocol` ->
-    [[height, version]...]."""
+    """The slice: `proposal/` id -> Proposal; `proposals` -> open ids."""
 
     def __init__(self, cells: Cells) -> None:
         self._cells = cells
@@ -282,103 +142,40 @@ class Governance:
         self._cells.delete(proposal_key(proposal))
         self._cells.put(PROPOSALS_KEY, encode([each for each in self.open() if each != proposal]))
 
-    def tables(self) -> dict[str, Digest]:
-        """Name -> digest of each adopted table."""
-        value = decode(self._cells.get(TABLES_KEY) or b"\x80")
-        assert isinstance(value, list)
-        tables = {}
-        for each in value:
-            match each:
-                case [str(name), bytes(digest)]:
-                    tables[name] = Digest(digest)
-        return tables
-
-    def adopt(self, table: str, digest: Digest) -> None:
-        tables = {**self.tables(), table: digest}
-        self._cells.put(TABLES_KEY, encode([[name, tables[name]] for name in sorted(tables)]))
-
-    def versions(self) -> tuple[tuple[int, int], ...]:
-        """(height, version), ascending: each version rules from its height on."""
-        value = decode(self._cells.get(PROTOCOL_KEY) or b"\x80")
-        assert isinstance(value, list)
-        versions = []
-        for each in value:
-            match each:
-                case [int(height), int(version)]:
-                    versions.append((height, version))
-        return tuple(versions)
-
-    def version_at(self, height: int) -> int:
-        return max(((h, version) for h, version in self.versions() if h <= height), default=(0, 0))[1]
-
-    def schedule(self, height: int, version: int) -> None:
-        self._cells.put(PROTOCOL_KEY, encode([*self.versions(), (height, version)]))
-
-
-class Majority(NamedTuple):
-    """More than this fraction of the active members."""
-
-    numerator: int
-    denominator: int
-
-    def reached(self, ayes: int, members: int) -> bool:
-        return ayes * self.denominator > members * self.numerator
-
-
-class Constitution(NamedTuple):
-    """What genesis fixes about deciding."""
-
-    majorities: dict[ChangeKind, Majority]
-    proposers: dict[ChangeKind, tuple[MemberKind, ...]]
-    operator: MemberId
-    pilot: bool
-
 
 # --------------------------------------------------------------------------------------------------------------- rules
 
 
-def propose(
-    asked: Propose,
-    signer: MemberSigner,
-    header: Header,
-    *,
-    ledger: LedgerId,
-    constitution: Constitution,
-    governance: Governance,
-    roll: Roll,
-    dues: Dues,
-    parameters: Parameters,
-) -> None:
-    kind = asked.change.CHANGE
-    if signer.kind not in constitution.proposers.get(kind, ()):
-        raise MayNotPropose(signer.member, kind.name)
-    latest = header.time + parameters[Parameter.PROPOSAL_OPEN]
+def propose(asked: Propose, signer: MemberSigner, header: Header, *, governance: Governance, chamber: Chamber) -> None:
+    _check_proposer(asked.change, signer, chamber)
+    latest = header.time + chamber.parameters[Parameter.PROPOSAL_OPEN]
     if not header.time < asked.close <= latest:
         raise CloseOutOfBounds(asked.close, header.time, latest)
     if governance.get(asked.proposal) is not None:
         raise ProposalTaken(asked.proposal)
-    if len(governance.open()) >= 256:
-        raise ChangeNotPossible("256 proposals are open: vote on those first")
-    check_change(asked.change, header, constitution=constitution, governance=governance, roll=roll)
+    if len(governance.open()) >= MAX_OPEN:
+        raise ChangeNotPossible(f"{MAX_OPEN} proposals are open: vote on those first")
+    check_change(asked.change, header, chamber)
     if isinstance(asked.change, Admit):  # so that nobody votes in vain
+        member = asked.change.member
         for key in asked.change.keys:
-            check_member_possession(ledger, asked.change.member, key.purpose, key.algorithm, key.public, key.possession)
+            check_member_possession(chamber.ledger, member, key.purpose, key.algorithm, key.public, key.possession)
     governance.put(asked.proposal, Proposal(signer.member, asked.change, asked.close, (), ()))
-    dues.add(asked.close, DueKind.PROPOSAL_CLOSES, asked.proposal)
+    chamber.dues.add(asked.close, DueKind.PROPOSAL_CLOSES, asked.proposal)
 
 
-def vote(
-    asked: Vote,
-    signer: MemberSigner,
-    header: Header,
-    *,
-    ledger: LedgerId,
-    constitution: Constitution,
-    governance: Governance,
-    roll: Roll,
-    dues: Dues,
-    parameters: Parameters,
-) -> None:
+def _check_proposer(change: Change, signer: MemberSigner, chamber: Chamber) -> None:
+    """Where all members of the kinds that may propose are suspended, any member may: to propose is not to decide, and
+    a consortium that could propose nothing could not resume them either."""
+    allowed = chamber.majorities.may_propose(change.CHANGE, chamber.constitution)
+    if signer.kind in allowed:
+        return
+    roll = chamber.roll
+    if not allowed or any(roll.must(each).kind in allowed for each in roll.active()):
+        raise MayNotPropose(signer.member, change.CHANGE.name)
+
+
+def vote(asked: Vote, signer: MemberSigner, header: Header, *, governance: Governance, chamber: Chamber) -> None:
     proposal = governance.get(asked.proposal)
     if proposal is None or proposal.close <= header.time:
         raise ProposalClosed(asked.proposal)
@@ -389,14 +186,11 @@ def vote(
         ayes = (*ayes, signer.member)
     else:
         noes = (*noes, signer.member)
-    active = roll.active()
+    active = chamber.roll.active()
     counted = sum(member in active for member in ayes)  # a member suspended since it voted does not count
-    if constitution.majorities[proposal.change.CHANGE].reached(counted, len(active)):
-        check_change(proposal.change, header, constitution=constitution, governance=governance, roll=roll)
-        _apply(
-            proposal.change, header, ledger=ledger, constitution=constitution, governance=governance, roll=roll,
-            dues=dues, parameters=parameters,
-        )  # fmt: skip
+    if chamber.majorities.needed(proposal.change, chamber.constitution).reached(counted, len(active)):
+        check_change(proposal.change, header, chamber)
+        enact(proposal.change, header, chamber)
         governance.drop(asked.proposal)
     else:
         governance.put(asked.proposal, Proposal(proposal.proposer, proposal.change, proposal.close, ayes, noes))
@@ -407,86 +201,3 @@ def proposal_closes(proposal: bytes, now: int, *, governance: Governance) -> Non
     found = governance.get(proposal)
     if found is not None and found.close <= now:
         governance.drop(proposal)
-
-
-def check_change(
-    change: Change, header: Header, *, constitution: Constitution, governance: Governance, roll: Roll
-) -> None:
-    """Raises ChangeNotPossible or ThirdOfWeight. Asked when proposed and again when the majority is there."""
-    if isinstance(change, Admit | Suspend | Resume | SetWeight | RenewCertificate):
-        member = roll.get(change.member)
-        if isinstance(change, Admit):
-            if member is not None:
-                raise ChangeNotPossible(f"{change.member} is a member already")
-            if not any(key.purpose == Purpose.OPERATE for key in change.keys):
-                raise ChangeNotPossible(f"{change.member} would have no operate key")
-            if any(roll.must(each).origin == change.origin for each in roll.ids()):
-                raise ChangeNotPossible(f"{change.origin} is the signing page of another member")
-            check_weights(roll, change.member, change.weight, pilot=constitution.pilot)
-            return
-        if member is None:
-            raise ChangeNotPossible(f"{change.member} is not a member")
-        if isinstance(change, Suspend) and not member.active:
-            raise ChangeNotPossible(f"{change.member} is suspended already")
-        if isinstance(change, Resume):
-            if member.active:
-                raise ChangeNotPossible(f"{change.member} is not suspended")
-            check_weights(roll, change.member, member.weight, pilot=constitution.pilot)
-        if isinstance(change, SetWeight):
-            check_weights(roll, change.member, change.weight, pilot=constitution.pilot)
-    elif isinstance(change, SetParameter):
-        try:
-            check_parameter(change.parameter, change.value)
-        except ValueError as cause:
-            raise ChangeNotPossible(str(cause)) from cause
-    elif isinstance(change, SetProtocol):
-        last = max(governance.versions())
-        if change.height <= header.height or change.height <= last[0] or change.version <= last[1]:
-            raise ChangeNotPossible(
-                f"expected a height and a version after {max(header.height, last[0])} and {last[1]}"
-            )
-
-
-def _apply(
-    change: Change,
-    header: Header,
-    *,
-    ledger: LedgerId,
-    constitution: Constitution,
-    governance: Governance,
-    roll: Roll,
-    dues: Dues,
-    parameters: Parameters,
-) -> None:
-    match change:
-        case Admit():
-            roll.add(
-                change.member,
-                Member(
-                    change.kind, change.tier, change.name, certificate_digest(change.certificate), True, change.weight,
-                    change.origin, (),
-                ),
-                change.certificate,
-            )  # fmt: skip
-            for key in change.keys:
-                register_key(
-                    ledger, change.member, key, header.time, roll=roll, dues=dues, parameters=parameters,
-                    operator=constitution.operator,
-                )  # fmt: skip
-        case Suspend():
-            # Not judged by `check_weights`: a rogue must go even if the others' shares then reach a third. More than
-            # two thirds of what remains is then needed, so nothing false can be made binding; it may only take longer.
-            roll.put(change.member, roll.must(change.member).but(active=False))
-        case Resume():
-            roll.put(change.member, roll.must(change.member).but(active=True))
-        case SetWeight():
-            roll.put(change.member, roll.must(change.member).but(weight=change.weight))
-        case RenewCertificate():
-            roll.put(change.member, roll.must(change.member).but(ca=certificate_digest(change.certificate)))
-            roll.put_certificate(change.member, change.certificate)
-        case SetParameter():
-            parameters.change(change.parameter, change.value)
-        case AdoptTable():
-            governance.adopt(change.table, change.digest)
-        case SetProtocol():
-            governance.schedule(change.height, change.version)

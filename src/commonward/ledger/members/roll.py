@@ -170,6 +170,9 @@ class Roll:
     def put_certificate(self, member: MemberId, certificate: bytes) -> None:
         self._cells.put(certificate_key(member), certificate)
 
+    def drop_certificate(self, member: MemberId) -> None:
+        self._cells.delete(certificate_key(member))
+
     def key(self, key: bytes) -> Key | None:
         data = self._cells.get(key_key(key))
         return None if data is None else _key(data)
