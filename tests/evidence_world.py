@@ -16,7 +16,7 @@ from commonward.ledger.checkpoint import Checkpoint, Note, SignatureLine, cosign
 from commonward.ledger.encoding import Digest, Value, digest
 from commonward.ledger.genesis import Genesis
 from commonward.ledger.ids import BlockTime, Purpose, Tag
-from commonward.ledger.members import AUTHORITY_KEY
+from commonward.ledger.members import AUTHORITY_KEY, Change
 from commonward.ledger.registry import AnchorBatch
 from commonward.ledger.transactions import Payload, parse_transaction
 from commonward.ledger.transition import Outcome, block_leaf
@@ -136,9 +136,11 @@ class World:
 
     def note(self, members: Sequence[str] = ALL[:4], size: int | None = None, at: int | None = None) -> bytes:
         head = self.checkpoint(size)
+        cosigned = tuple(self.cosigned(head, member, at) for member in members)
+        if self.kit.genesis.consensus:
+            return Note(head, cosigned).to_bytes()
         operator = self.kit.key("health", Purpose.SEQUENCE)
-        first = sign_note(head, operator.public, operator.sign)
-        return Note(head, (first, *(self.cosigned(head, member, at) for member in members))).to_bytes()
+        return Note(head, (sign_note(head, operator.public, operator.sign), *cosigned)).to_bytes()
 
     # ------------------------------------------------------------------------------------------------------ evidence
 
@@ -255,8 +257,22 @@ class World:
         self.last_block_leaf = staged.leaves[-1]
         after = machine.get(AUTHORITY_KEY)
         assert after is not None and after != before
+        return self._step(after, members)
+
+    def decided_step(self, change: Change, members: Sequence[str] = ALL) -> AuthorityStep:
+        """A change of authority that the members vote for; cosigned by these."""
+        before = self.kit.machine.get(AUTHORITY_KEY)
+        self.kit.decide(change)
+        self.catch_up()
+        after = self.kit.machine.get(AUTHORITY_KEY)
+        assert after is not None and after != before
+        return self._step(after, members)
+
+    def _step(self, after: bytes, members: Sequence[str]) -> AuthorityStep:
+        """That the state after the last block holds this authority."""
+        machine = self.kit.machine
         size = machine.tip.size
         return AuthorityStep(
-            after, machine.prove_state(AUTHORITY_KEY), size - 1, staged.leaves[-1],
+            after, machine.prove_state(AUTHORITY_KEY), size - 1, self.last_block_leaf,
             machine.log.prove_inclusion(size - 1, size), self.note(members),
         )  # fmt: skip

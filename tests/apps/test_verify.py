@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from commonward.apps.verify import main, verify_file
-from commonward.apps.verify_text import CATALOGUES, WORDS
+from commonward.apps.verify_text import CATALOGUES
+from commonward.apps.verify_words import WORDS
 from commonward.ledger.checkpoint import Note, parse_note, sign_note
 from commonward.ledger.ids import Purpose
 from commonward.records import judging

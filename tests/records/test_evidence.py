@@ -260,7 +260,7 @@ def test_cosigners_that_nobody_knows_do_not_help(world, record, trust):
         cosign(note.checkpoint, name, SoftKey(name).public, BlockTime(world.kit.now), SoftKey(name).sign)
         for name in ("shield", "south", "east", "west")
     ]
-    assert failed(judge(replace(record, note=note.with_lines(forged).to_bytes()), trust)) == {"cosigners"}
+    assert failed(judge(replace(record, note=note.with_lines(forged).to_bytes()), trust)) == {"cosigners", "stranger"}
 
 
 def test_a_checkpoint_without_its_sequencer_does_not_convince(world, record, trust):

@@ -70,7 +70,7 @@ def test_authority_that_was_replaced_does_not_sign_for_what_came_after(changed):
     finally:
         kit.soft = now
     found = judge(replace(changed.after, note=note), trust)
-    assert {each.rule for each in found.findings if each.state is State.FAILED} == {"cosigners"}
+    assert {each.rule for each in found.findings if each.state is State.FAILED} == {"cosigners", "replaced"}
 
 
 def test_a_trust_file_reads_back_as_it_was_written(changed):

@@ -25,6 +25,29 @@ EN: Final[Sentences] = {
         "That checkpoint is not binding: {why}. (If members changed lately, get a newer trust file.)",
         "",
     ),
+    "term": (
+        "",
+        "{member} signed that checkpoint at {time} with a key that is valid from {starts} until {ends}: outside its "
+        "term it does not count.",
+        "",
+    ),
+    "replaced": (
+        "",
+        "{member} signed that checkpoint with a key that the authority in force for it does not name (it was replaced, "
+        "revoked, or came later): it does not count.",
+        "",
+    ),
+    "weightless": (
+        "",
+        "{member} signed that checkpoint, but had no weight then (suspended, reweighted, or never given any): it does "
+        "not count.",
+        "",
+    ),
+    "stranger": (
+        "",
+        "A signature under the name {name} is by no key that the trust file knows: it does not count.",
+        "",
+    ),
     "logged": (
         "The outcome is entry {index} of the ledger's history, in block {height}.",
         "The outcome is not in the history under that checkpoint.",
@@ -127,6 +150,10 @@ ZH: Final[Sentences] = {
         "该检查点没有约束力：{why}。（若成员近期有变动，请取得较新的信任文件。）",
         "",
     ),
+    "term": ("", "{member} 于 {time} 签署该检查点，其密钥有效期为 {starts} 至 {ends}：有效期之外不计。", ""),
+    "replaced": ("", "{member} 签署该检查点所用的密钥不属于当时有效的授权（已更换、已吊销或其后才登记）：不计。", ""),
+    "weightless": ("", "{member} 签署了该检查点，但当时没有票数（被暂停、票数被调整或从未获得）：不计。", ""),
+    "stranger": ("", "名为 {name} 的签名不属于信任文件所知的任何密钥：不计。", ""),
     "logged": (
         "其结果是账本历史的第 {index} 条，位于区块 {height}。",
         "该检查点下的历史中没有这一结果。",
@@ -195,57 +222,6 @@ ZH: Final[Sentences] = {
         "此后同意 {id} 仍然有效。",
         "此后同意 {id} 是否有效未检查：文件没有给出。",
     ),
-}
-
-WORDS: Final[Mapping[str, Mapping[str, str]]] = {
-    "en": {
-        "passed": "passed",
-        "failed": "FAILED",
-        "not checked": "not checked",
-        "step": "Step {number}",
-        "AnchorBatch": "The record is unchanged since {before}, when {member} had anchored it.",
-        "Release": "{member} marked this release before {before}; what the file opens is what it committed to.",
-        "AnchorPublic": "The original is unchanged since {before}, when {member} had published it.",
-        "Consent": "This consent was signed and accepted before {before}.",
-        "Withdraw": "This withdrawal was signed and accepted before {before}.",
-        "other": "This {kind} was signed and accepted before {before}; what the file opens is what it committed to.",
-        "refused": "This file does NOT convince: see the steps that failed or could not be checked.",
-        "unreadable": "This cannot be read: {why}.",
-        "untrusted": "The trust file does not hold: {why}.",
-        "no-trust": "No trust file: give one with --trust FILE (get it from two members and compare).",
-        "bracket": "Time: signed after {after}; ordered after {ordered}; all of it before {before}.",
-        "unknown": "an unknown time",
-        "pilot": "This ledger is a pilot: one party could rewrite it.",
-        "genesis": "Genesis fingerprint: {fingerprint}",
-        "trust-file": "Trust file fingerprint: {fingerprint} (compare it with another member's)",
-        "fork": "{first} and {second} rest on two histories of one length. One is false; who signed both: {members}.",
-        "none": "none",
-        "nobody": "nobody",
-    },
-    "zh": {
-        "passed": "通过",
-        "failed": "不通过",
-        "not checked": "未检查",
-        "step": "第 {number} 步",
-        "AnchorBatch": "该病历自 {before} 起未被改动，{member} 在此之前已将其锚定。",
-        "Release": "{member} 在 {before} 之前登记了这次发放；文件公开的内容与其承诺相符。",
-        "AnchorPublic": "该原件自 {before} 起未被改动，{member} 在此之前已将其公布。",
-        "Consent": "该同意在 {before} 之前签署并被接受。",
-        "Withdraw": "该撤回在 {before} 之前签署并被接受。",
-        "other": "该 {kind} 在 {before} 之前签署并被接受；文件公开的内容与其承诺相符。",
-        "refused": "该文件不足以令人信服：请看未通过或未能检查的步骤。",
-        "unreadable": "无法读取：{why}。",
-        "untrusted": "信任文件不成立：{why}。",
-        "no-trust": "没有信任文件：请用 --trust 文件 给出（从两个成员处取得并比较）。",
-        "bracket": "时间：签署于 {after} 之后；排序于 {ordered} 之后；全部在 {before} 之前。",
-        "unknown": "未知时间",
-        "pilot": "该账本为试点：单独一方就可以改写它。",
-        "genesis": "创世指纹：{fingerprint}",
-        "trust-file": "信任文件指纹：{fingerprint}（请与另一成员的比较）",
-        "fork": "{first} 与 {second} 依据长度相同而内容不同的两段历史，其中一段是假的；两段都签署的：{members}。",
-        "none": "无",
-        "nobody": "无",
-    },
 }
 
 CATALOGUES: Final[Mapping[str, Sentences]] = {"en": EN, "zh": ZH}

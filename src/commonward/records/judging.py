@@ -33,6 +33,7 @@ from commonward.records.certificates import CertificateRefused, SignedStatement,
 from commonward.records.evidence import SEALED_LABEL, Evidence, RecordStatement, label_of, read_note, read_transaction
 from commonward.records.fingerprint import Fingerprint, fingerprint, source_fingerprint, verify_in_batch
 from commonward.records.openings import OpenedRule, OpeningError, commit
+from commonward.records.signers import Why, uncounted
 from commonward.records.stored import Stored
 from commonward.records.trust import Trust
 
@@ -57,7 +58,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """All findings in order. `signed_after`, `ordered`, `before`: the time bracket in ms, None where not shown."""
+    """All findings in order. `signed_after`, `ordered`, `before`: the time bracket in ms, None where not shown.
+
+    `operator`: who ordered the ledger when the checkpoint was signed; "" where the members' consensus did.
+    """
 
     kind: str
     findings: tuple[Finding, ...]
@@ -66,6 +70,7 @@ class Judgement:
     signed_after: int | None = None
     ordered: int | None = None
     before: int | None = None
+    operator: str = ""
 
     @property
     def convinces(self) -> bool:
@@ -157,35 +162,50 @@ class _Judge:
             self.signed_after,
             self.ordered,
             None if self.quorum is None else self.quorum.before,
+            "" if self.checkpoint is None else self.trust.authority_for(self.checkpoint.size).operator,
         )
 
     # ------------------------------------------------------------------------------------------- ledger and history
 
     def check_ledger(self) -> None:
-        self.find(
-            "ledger", self.evidence.transaction.ledger == self.trust.ledger_id,
-            expected=self.trust.ledger_id, got=self.evidence.transaction.ledger,
-        )  # fmt: skip
+        ruled, named = self.trust.ledger_at(self.evidence.index), self.evidence.transaction.ledger
+        self.find("ledger", named == ruled, expected=ruled, got=named)
 
     def check_cosigners(self) -> bool:
         try:
             checkpoint = read_note(self.evidence.note).checkpoint
         except NoteError as cause:
             return self.find("checkpoint", False, why=str(cause))
-        self.find("checkpoint", checkpoint.origin == self.trust.origin, origin=checkpoint.origin, size=checkpoint.size)
+        self.find("checkpoint", self.trust.knows(checkpoint), origin=checkpoint.origin, size=checkpoint.size)
         self.checkpoint = checkpoint
         try:
             quorum = self.trust.quorum(self.evidence.note)
         except (NoteError, CosignatureError, WeakQuorum) as cause:
-            return self.find("cosigners", False, why=str(cause))
-        if quorum.unknown or not quorum.operator_signed:
+            self.find("cosigners", False, why=str(cause))
+            return self.explain_lines(weak=isinstance(cause, WeakQuorum))
+        if quorum.unknown:
             # C2SP ignores lines of unknown keys; an evidence file has no use for any, so one is a sign of meddling
-            why = "a signature line is by nobody that the trust file knows" if quorum.unknown else "no sequencer signed"
-            return self.find("cosigners", False, why=why)
+            self.find("cosigners", False, why="a signature line does not count")
+            return self.explain_lines(weak=False)
+        if not quorum.operator_signed and not self.trust.authority_for(checkpoint.size).consensus:
+            return self.find("cosigners", False, why="no sequencer signed")
         self.quorum = quorum
         return self.find(
             "cosigners", True, members=quorum.members, weight=quorum.weight, total=quorum.total, before=quorum.before
         )
+
+    def explain_lines(self, *, weak: bool) -> bool:
+        """Says of each signature line that did not count why not: the reader may know the member. Always False."""
+        for each in uncounted(read_note(self.evidence.note), self.trust):
+            if each.why is Why.TERM and each.key is not None:
+                self.find("term", False, member=each.member, time=each.at, starts=each.key.starts, ends=each.key.ends)
+            elif each.why is Why.REPLACED:
+                self.find("replaced", False, member=each.member)
+            elif each.why is Why.STRANGER:
+                self.find("stranger", False, name=each.member)
+            elif weak:
+                self.find("weightless", False, member=each.member)
+        return False
 
     def _holds(self, leaf: bytes, index: int, path: Sequence[bytes]) -> bool:
         assert self.checkpoint is not None
@@ -359,7 +379,7 @@ class _Judge:
         member = claimed_member(said.certificate)
         match self.trust.certificate_of(member, self.evidence.index):
             case (kind, bytes(ca)):
-                return said.check(self.trust.ledger_id, ca, member, kind, BlockTime(self.evidence.time))
+                return said.check(self.trust.line, ca, member, kind, BlockTime(self.evidence.time))
             case None:
                 raise CertificateRefused(f"expected a certificate of a member, got one of {member}")
         raise CertificateRefused(f"the trust file lacks the CA certificate of {member}: get a newer one")

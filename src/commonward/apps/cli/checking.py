@@ -23,6 +23,13 @@ def verify(
     record: Annotated[
         Path | None, typer.Option(help="The record, raw message or sealed bundle that the evidence is about.")
     ] = None,
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(help="Another history: evidence, a trust file, or a checkpoint that a member's node showed."),
+    ] = None,
+    proof: Annotated[
+        Path | None, typer.Option(help="Where to write the proof, if a key signed two roots for one size.")
+    ] = None,
     lang: Annotated[str, typer.Option(help="en or zh.")] = "en",
     as_json: AsJson = False,
 ) -> None:
@@ -32,6 +39,10 @@ def verify(
         arguments += ["--trust", str(trust)]
     if record is not None:
         arguments += ["--record", str(record)]
+    for other in against or []:
+        arguments += ["--against", str(other)]
+    if proof is not None:
+        arguments += ["--proof", str(proof)]
     if as_json:
         arguments.append("--json")
     raise typer.Exit(verifier.main(arguments))
