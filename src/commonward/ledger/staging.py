@@ -99,6 +99,14 @@ class Standing(NamedTuple):
     def to_bytes(self, ledger: LedgerId) -> bytes:
         return encode([ledger, tuple(self.tip), tuple(self.applied), self.sealed, self.forgotten])
 
+    @staticmethod
+    def is_of(data: bytes, ledger: LedgerId) -> bool:
+        """Whether the record is of this ledger, whatever else it says."""
+        match decode(data):
+            case [bytes(of), *_]:
+                return of == ledger
+        return False
+
     @classmethod
     def parse(cls, data: bytes, ledger: LedgerId) -> "Standing":
         match decode(data):

@@ -117,10 +117,11 @@ class AgreeingReplica(Replica):
                     f"our block log ends at {kept}, but the state that {genesis.name!r} goes on from is lost: remove "
                     f"state, log and block log, and take a snapshot from the others"
                 )
-        elif genesis.imported is not None and height == genesis.height:
+            return  # and cosign nothing: what stands here is no checkpoint of this ledger
+        if genesis.imported is not None and height == genesis.height:
             self._go_on()
             kept = self._blocks.height
-        if height > kept and self._machine.whole:
+        if height > kept:
             raise CannotFollow(
                 f"the state stands at block {height}, the block log ends at {kept}: the log has lost its end. Remove "
                 f"state, log and block log, and let the node catch up or take a snapshot from the others"
