@@ -290,3 +290,65 @@ def test_a_closed_log_says_so(tmp_path: Path) -> None:
         log.append(1, b"x")
     with pytest.raises(StoreClosed):
         log.read(1)
+
+
+# --- a log that begins above height 1
+
+
+def test_a_log_can_begin_at_any_height_and_stays_so(tmp_path: Path) -> None:
+    twin = MemoryBlocks()
+    twin.begin(500)
+    with BlockFiles(tmp_path, segment_bytes=2000) as log:
+        log.begin(500)
+        assert log.height == twin.height == 499
+    with BlockFiles(tmp_path, segment_bytes=2000) as log:
+        for each in (log, twin):
+            assert (each.height, each.first) == (499, 500)
+            for height in range(500, 530):
+                each.append(height, body(height))
+            with pytest.raises(LookupError, match="from 500 to 529"):
+                each.read(499)
+            with pytest.raises(ValueError, match="empty log"):
+                each.begin(1000)
+    with BlockFiles(tmp_path, segment_bytes=2000) as log:
+        assert list(log.iterate()) == list(twin.iterate()) == [(height, body(height)) for height in range(500, 530)]
+
+
+def fill_singly(path: Path, blocks: int) -> None:
+    with BlockFiles(path, segment_bytes=4000) as log:
+        for height in range(1, blocks + 1):
+            log.append(height, body(height))
+
+
+def test_old_blocks_are_let_go_of_by_whole_files(tmp_path: Path) -> None:
+    fill_singly(tmp_path, 200)
+    files = len(list(tmp_path.glob("blocks-*")))
+    with BlockFiles(tmp_path, segment_bytes=4000) as log:
+        assert log.prune(1) == 1
+        first = log.prune(120)
+        assert 100 < first <= 120 and len(list(tmp_path.glob("blocks-*"))) < files
+        with pytest.raises(LookupError):
+            log.read(first - 1)
+        log.append(201, body(201))
+        assert log.prune(150) > first
+    with BlockFiles(tmp_path, segment_bytes=4000) as log:
+        assert [height for height, _ in log.iterate()] == list(range(log.first, 202))
+        assert log.prune(10**9) <= 201
+        assert log.read(201) == body(201)
+
+
+def test_pruning_that_was_cut_short_is_finished_and_a_file_that_is_missing_is_not_taken_for_pruned(
+    tmp_path: Path,
+) -> None:
+    fill_singly(tmp_path, 200)
+    names = sorted(tmp_path.glob("blocks-*"))
+    kept = {name: name.read_bytes() for name in names[:2]}
+    with BlockFiles(tmp_path, segment_bytes=4000) as log:
+        first = log.prune(120)
+    for name, data in kept.items():  # as if the process had died before they were removed
+        name.write_bytes(data)
+    with BlockFiles(tmp_path, segment_bytes=4000) as log:
+        assert log.first == first and not names[0].exists()
+    sorted(tmp_path.glob("blocks-*"))[0].unlink()
+    with pytest.raises(StoreCorrupt, match="one is missing"):
+        BlockFiles(tmp_path, segment_bytes=4000)

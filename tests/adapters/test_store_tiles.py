@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from commonward.adapters.store.errors import StoreClosed, StoreCorrupt, StoreFull
 from commonward.adapters.store.tiles import TileFiles
-from commonward.ledger.merkle.log import Log, LogStore, MemoryLogStore, leaf_hash, verify_inclusion
+from commonward.ledger.merkle.log import Log, LogStore, MemoryLogStore, NotHeld, leaf_hash, tile_base, verify_inclusion
 
 
 def hashes(first: int, count: int) -> bytes:
@@ -149,3 +149,38 @@ def test_closed_tiles_say_so(tmp_path: Path) -> None:
     files.close()
     with pytest.raises(StoreClosed):
         files.append(0, 0, hashes(0, 1))
+
+
+# --- a log without its beginning
+
+
+def test_a_log_without_its_beginning_is_held_and_filled_later(tmp_path: Path) -> None:
+    whole = MemoryLogStore()
+    log = Log(whole)
+    log.append([b"%d" % n for n in range(70_000)])
+    rows = [whole.read(t, tile_base(70_000, t), (70_000 >> 8 * t) - tile_base(70_000, t)) for t in range(3)]
+    with TileFiles(tmp_path) as files:
+        files.append(0, 0, hashes(0, 5))
+        files.begin(70_000, rows)
+        part = Log(files, 70_000)
+        assert part.root() == log.root() and part.append([b"next"]) == log.append([b"next"])
+        files.sync()
+    assert sum(name.stat().st_blocks for name in tmp_path.iterdir()) * 512 < 100_000  # holes take no room
+    with TileFiles(tmp_path) as files:
+        files.truncate(70_001)
+        assert files.begins == 70_000
+        with pytest.raises(NotHeld, match="where this member's copy"):
+            Log(files, 70_001).prove_inclusion(4)
+        with pytest.raises(StoreCorrupt, match="at least 70000"):
+            files.truncate(60_000)
+        for level in range(3):
+            files.fill(level, 0, whole.read(level, 0, tile_base(70_000, level)))
+        with pytest.raises(ValueError, match="from before leaf"):
+            files.fill(0, tile_base(70_000, 0), bytes(32))
+        files.whole()
+    with TileFiles(tmp_path) as files:
+        assert files.begins == 0
+        assert Log(files, 70_001).prove_inclusion(4) == log.prove_inclusion(4)
+        files.begin(70_000, rows)
+        files.truncate(0)
+        assert files.begins == 0 == files.held()

@@ -12,12 +12,14 @@ from typing import Final
 from commonward.ledger.encoding import decode, encode
 from commonward.ledger.ids import BlockTime, ConsentId, Digest, Handle, Height, MemberId, Tag
 from commonward.ledger.refusals import Replayed
+from commonward.ledger.staging import outcome_leaf
 from commonward.ledger.state import Store
 from commonward.ledger.transactions import AnchorBatch, BreakGlass, Consent, Payload, Release, Withdraw
 
-__all__ = ["AuthorityChange", "BlockFacts", "IndexedStore", "Indexes", "Row"]
+__all__ = ["LEAF_SPACE", "AuthorityChange", "BlockFacts", "IndexedStore", "Indexes", "Row", "leaf_of", "leaves_only"]
 
-_ROW: Final = b"ie"  # index -> Row, or a block leaf's bytes
+LEAF_SPACE: Final = b"ie"
+_ROW: Final = LEAF_SPACE  # index -> Row, or the bytes of a leaf: a block's, or one that a snapshot brought
 _DIGEST: Final = b"id"  # transaction digest -> index
 _BLOCK: Final = b"ih"  # height -> [size, time]
 _SIZE: Final = b"iz"  # size -> height
@@ -75,6 +77,23 @@ class AuthorityChange:
     authority: bytes
     proof: bytes
     note: bytes = b""  # of that size, cosigned by a quorum of the authority before; empty until there was one
+
+
+def leaf_of(value: bytes) -> bytes:
+    """The bytes of a leaf, from what stands under `LEAF_SPACE`."""
+    match decode(value):
+        case [bytes(digest), int(), int(code), int(height), int(time), str(), int()]:
+            return outcome_leaf(Digest(digest), height, time, code)
+    return value
+
+
+def leaves_only(facts: BlockFacts, leaves: Sequence[bytes]) -> dict[bytes, bytes | None]:
+    """What the index keeps of a block that came as leaves alone, in a snapshot: those, and where it ended."""
+    first = facts.size - len(leaves)
+    put: dict[bytes, bytes | None] = {_ROW + _number(first + n): leaf for n, leaf in enumerate(leaves)}
+    put[_BLOCK + _number(facts.height)] = encode([facts.size, facts.time])
+    put[_SIZE + _number(facts.size)] = _number(facts.height)
+    return put
 
 
 class IndexedStore:

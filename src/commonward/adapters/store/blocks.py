@@ -4,6 +4,9 @@ Promises: `append` returns once the blocks would survive a power cut, one sync f
 the group stays; a tail that a crash tore off is dropped at open and named (`torn`); an altered frame is found at open,
 or when read, and named by file, offset and height. Memory does not grow with what was read, and by half a byte a block.
 `frames` says how it lies on disk.
+
+A log may begin above height 1: a member joined by a snapshot (`begin`), or let go of old blocks (`prune`). The file
+`begins` says so, with the chain before it, and is written first: files that are missing otherwise are found missing.
 """
 
 import fcntl
@@ -11,12 +14,13 @@ import os
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from .errors import StoreClosed, StoreCorrupt, StoreError, StoreFull, StoreLocked, from_os
-from .frames import FRAME, MAX_BODY, NO_CHAIN, SEGMENT, frame, parse_head, segment_head
+from .frames import FRAME, MAX_BODY, NO_CHAIN, SEGMENT, frame, parse_head, parse_segment, segment_head
 from .segments import Torn, open_segment, read_frame, walk
 
 __all__ = ["BlockFiles", "MemoryBlocks", "Torn"]
@@ -56,8 +60,11 @@ class _Segment:
         return at
 
 
+BEGINS = "begins"
+
+
 class BlockFiles:
-    """A directory of segment files, locked by one process. Heights are 1, 2, 3, ..."""
+    """A directory of segment files, locked by one process. Heights are first, first + 1, ...; first is 1 at first."""
 
     def __init__(self, path: Path, *, segment_bytes: int = SEGMENT_BYTES) -> None:
         """Open or create the log (0700, files 0600) and check every frame in it.
@@ -74,6 +81,8 @@ class BlockFiles:
         self._height = 0
         self._failed: StoreError | None = None
         self._closed = False
+        self._retired: list[_Segment] = []
+        self._first = 1
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.chmod(0o700)
@@ -93,6 +102,12 @@ class BlockFiles:
 
     def _open_all(self) -> None:
         names = sorted(self.path.glob("blocks-*"))
+        if (self.path / BEGINS).exists():
+            self._first, self._chain = self._read_begins()
+            self._height = self._first - 1
+            for name in [each for each in names if each < self._name(self._first)]:
+                name.unlink()  # a crash came between saying that they go, and their going
+                names.remove(name)
         for at, name in enumerate(names):
             is_last = at == len(names) - 1
             file = os.open(name, os.O_RDWR | os.O_CLOEXEC)
@@ -119,6 +134,61 @@ class BlockFiles:
                     break
                 segment.add(found.offset, found.end)
                 self._height, self._chain = found.height, found.chain
+
+    def _read_begins(self) -> tuple[int, bytes]:
+        name = self.path / BEGINS
+        found = parse_segment(name.read_bytes())
+        if found is None:
+            raise StoreCorrupt(name, "expected the height at which this log begins")
+        return found
+
+    def _write_begins(self, first: int, chain: bytes) -> None:
+        name, new = self.path / BEGINS, self.path / (BEGINS + ".new")
+        try:
+            with new.open("wb") as file:
+                file.write(segment_head(first, chain))
+                file.flush()
+                os.fsync(file.fileno())
+            new.rename(name)
+            self._sync_names()
+        except OSError as cause:
+            raise from_os(cause, name) from cause
+        self._first = first
+
+    def _sync_names(self) -> None:
+        directory = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+    def begin(self, height: int) -> None:
+        """Let an empty log begin at `height`. Raises ValueError when it holds or held blocks."""
+        self._check_open()
+        if self._segments or self._first > 1 or height < 1:
+            raise ValueError(f"expected an empty log and a height from 1 on, got {self._height} blocks and {height}")
+        self._write_begins(height, NO_CHAIN)
+        self._height = height - 1
+
+    def prune(self, height: int) -> int:
+        """Let go of whole files of blocks below `height`; the first block still held. Not while one is appended."""
+        self._check_open()
+        gone = [one for one, after in pairwise(self._segments) if after.first <= height]
+        if gone:
+            kept = self._segments[len(gone)]
+            self._write_begins(kept.first, kept.before)
+            # A reader in another thread may still hold a file: it is closed at the next call only.
+            for segment in self._retired:
+                os.close(segment.file)
+            self._segments, self._retired = self._segments[len(gone) :], gone
+            for segment in gone:
+                segment.path.unlink(missing_ok=True)
+        return self._first
+
+    @property
+    def first(self) -> int:
+        """Of the first block that is, or would be, held."""
+        return self._first
 
     def _name(self, first: int) -> Path:
         return self.path / f"blocks-{first:012d}.log"
@@ -180,11 +250,7 @@ class BlockFiles:
                 if os.fstat(file).st_size != SEGMENT:
                     raise StoreFull(name)
                 os.fdatasync(file)
-                directory = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
-                try:
-                    os.fsync(directory)  # the name too must survive
-                finally:
-                    os.close(directory)
+                self._sync_names()  # the name too must survive
             except (OSError, StoreError):
                 os.close(file)
                 name.unlink()
@@ -224,8 +290,8 @@ class BlockFiles:
             StoreCorrupt: it was altered since the log was opened.
         """
         self._check_open()
-        if not 1 <= height <= self._height:
-            raise LookupError(f"expected a height from 1 to {self._height}, got {height}")
+        if not self._first <= height <= self._height:
+            raise LookupError(f"expected a height from {self._first} to {self._height}, got {height}")
         segment = self._segments[self._segment_at(height)]
         if height == segment.first:
             offset, before = SEGMENT, segment.before
@@ -242,7 +308,7 @@ class BlockFiles:
 
     def iterate(self, start: int = 1) -> Iterator[tuple[int, bytes]]:
         """(height, block) from `start` to the last, each checked; one in memory at a time."""
-        height = max(start, 1)
+        height = max(start, self._first)
         while height <= self._height:
             segment = self._segments[self._segment_at(height)]
             offset = segment.offset_of(height)
@@ -263,7 +329,7 @@ class BlockFiles:
         """Close the files and release the directory. Closing twice is harmless."""
         if not self._closed:
             self._closed = True
-            for segment in self._segments:
+            for segment in (*self._segments, *self._retired):
                 os.close(segment.file)
             os.close(self._lock)
 
@@ -283,6 +349,7 @@ class MemoryBlocks:
 
     def __init__(self) -> None:
         self._records: list[bytes] = []
+        self.first = 1
         self._next: tuple[Exception, bool] | None = None
 
     def fail_next_append(self, error: Exception | None = None, *, but_keep: bool = False) -> None:
@@ -291,14 +358,24 @@ class MemoryBlocks:
 
     @property
     def height(self) -> int:
-        return len(self._records)
+        return self.first + len(self._records) - 1
+
+    def begin(self, height: int) -> None:
+        if self._records or self.first > 1 or height < 1:
+            raise ValueError(f"expected an empty log and a height from 1 on, got {self.height} blocks and {height}")
+        self.first = height
+
+    def prune(self, height: int) -> int:
+        gone = max(0, min(height, self.height) - self.first)
+        self._records, self.first = self._records[gone:], self.first + gone
+        return self.first
 
     def append(self, height: int, record: bytes) -> None:
         self.append_group(height, [record])
 
     def append_group(self, height: int, records: Sequence[bytes]) -> None:
-        if height != len(self._records) + 1:
-            raise ValueError(f"expected block {len(self._records) + 1}, got {height}")
+        if height != self.height + 1:
+            raise ValueError(f"expected block {self.height + 1}, got {height}")
         failure, self._next = self._next, None
         if failure is None or failure[1]:
             self._records += records
@@ -306,13 +383,13 @@ class MemoryBlocks:
             raise failure[0]
 
     def read(self, height: int) -> bytes:
-        if not 1 <= height <= len(self._records):
-            raise LookupError(f"expected a height from 1 to {len(self._records)}, got {height}")
-        return self._records[height - 1]
+        if not self.first <= height <= self.height:
+            raise LookupError(f"expected a height from {self.first} to {self.height}, got {height}")
+        return self._records[height - self.first]
 
     def iterate(self, start: int = 1) -> Iterator[tuple[int, bytes]]:
-        for height in range(max(start, 1), len(self._records) + 1):
-            yield height, self._records[height - 1]
+        for height in range(max(start, self.first), self.height + 1):
+            yield height, self.read(height)
 
     def close(self) -> None:
         """Nothing to release."""

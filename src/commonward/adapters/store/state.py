@@ -1,14 +1,14 @@
 """The state of the ledger on disk: values by key, each block's changes written whole or not at all.
 
 Promises: `write` returns once the changes would survive a power cut; a reader sees all of a write or none of it; memory
-is bounded however large the state grows; a directory has one writer. Not promised: history, or iteration (a node that
-lost its state replays the block log, or takes a snapshot).
+is bounded however large the state grows; a directory has one writer; a `view` stands still while the store is written.
+Not promised: history (a node that lost its state replays the block log, or takes a snapshot).
 
 RocksDB by measurement against SQLite (docs/decisions/0003-state-store.md, `python -m bench stores`).
 """
 
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,13 +21,14 @@ from rocksdict import (
     DBRecoveryMode,
     Options,
     Rdict,
+    RdictIter,
     WriteBatch,
     WriteOptions,
 )
 
 from .errors import StoreClosed, StoreCorrupt, StoreError, StoreFull, StoreLocked
 
-__all__ = ["FaultyStore", "MemoryStore", "RocksStore"]
+__all__ = ["FaultyStore", "MemoryStore", "MemoryView", "RocksStore", "RocksView"]
 
 MIB = 1 << 20
 
@@ -36,13 +37,21 @@ class RocksStore:
     """RocksDB in a directory of its own. Implements `ledger.state.Store` and the authenticated map's store."""
 
     def __init__(
-        self, path: Path, *, cache_bytes: int = 32 * MIB, sync: bool = True, first: Callable[[], None] | None = None
+        self,
+        path: Path,
+        *,
+        cache_bytes: int = 32 * MIB,
+        sync: bool = True,
+        bulk: bool = False,
+        first: Callable[[], None] | None = None,
     ) -> None:
         """Open, or create, the store in `path` (0700).
 
         Args:
             cache_bytes: memory for blocks read, indexes and filters together; half as much again goes to writes.
             sync: False only for loading a state that can be loaded again (snapshot, benchmark).
+            bulk: for filling an empty store that counts for nothing before it is whole: nothing is durable until
+                `flush`, and a crash leaves any part of it.
             first: called before each write: makes durable what the write will refer to (the log's tiles).
 
         Raises:
@@ -53,9 +62,13 @@ class RocksStore:
         self.path = path
         self._cache_bytes = cache_bytes
         self._write_options = WriteOptions()
-        self._write_options.sync = sync
+        self._write_options.sync = sync and not bulk
+        if bulk:
+            # A property at run time, a method in its stub.
+            self._write_options.disable_wal = True  # type: ignore[assignment,method-assign]
         self._first = first
         self._failed = False
+        self._views: list[RocksView] = []
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.chmod(0o700)
         self._db = self._open()
@@ -121,10 +134,38 @@ class RocksStore:
     def _reopen(self) -> None:
         # RocksDB refuses every write after one failed, even once there is room again; opening anew clears that.
         # Closing complains of the old failure, which has been reported.
+        self._release_views()
         with suppress(Exception):
             self._db.close()
         self._db = self._open()
         self._failed = False
+
+    @contextmanager
+    def view(self) -> Iterator["RocksView"]:
+        """The store as it is now, to be read from another thread while it is written. Let go of it in good time: what
+        is replaced meanwhile keeps its room on disk."""
+        try:
+            view = RocksView(self._db.iter(), self._translate)
+        except Exception as cause:
+            raise self._translate(cause) from cause
+        self._views.append(view)
+        try:
+            yield view
+        finally:
+            view.release()
+            self._views.remove(view)
+
+    def _release_views(self) -> None:
+        # Whoever reads one is told; while one is held, the directory stays locked.
+        for view in self._views:
+            view.release()
+
+    def flush(self) -> None:
+        """Return once all that was written would survive a power cut: what `bulk` leaves open."""
+        try:
+            self._db.flush()
+        except Exception as cause:
+            raise self._translate(cause) from cause
 
     def compact(self) -> None:
         """Put files in order and return the room that deleted values held. Slow; for tools and benchmarks."""
@@ -136,6 +177,7 @@ class RocksStore:
 
     def close(self) -> None:
         """Release the directory. Closing twice is harmless."""
+        self._release_views()
         try:
             self._db.close()
         except DbClosedError:
@@ -168,6 +210,67 @@ class RocksStore:
         return StoreError(self.path, f"the state store failed ({text})")
 
 
+class RocksView:
+    """The store as it stood at one moment, which is when an iterator of RocksDB is made. (In rocksdict 0.3.29 those of
+    a `Snapshot` show the present.) One thread reads at a time."""
+
+    def __init__(self, cursor: RdictIter, translate: Callable[[Exception], StoreError]) -> None:
+        self._cursor: RdictIter | None = cursor
+        self._translate = translate
+        self._reader: object = None
+
+    def items(self, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """In ascending order of keys: those that begin with `prefix`, from `start` on.
+
+        Raises StoreClosed once the view was let go of, as it is when the store has to be opened anew.
+        """
+        me, key = object(), max(prefix, start)
+        found = self._step(me, key, onward=False)
+        while found is not None and found[0].startswith(prefix):
+            yield found
+            found = self._step(me, found[0], onward=True)
+
+    def _step(self, reader: object, key: bytes, *, onward: bool) -> tuple[bytes, bytes] | None:
+        cursor = self._cursor
+        if cursor is None:
+            raise StoreClosed("state", "this view of the state store was let go of")
+        try:
+            if self._reader is not reader:  # another reader has moved the cursor
+                cursor.seek(key)
+                self._reader = reader
+            if onward:
+                cursor.next()
+            if not cursor.valid():
+                cursor.status()
+                return None
+            return cursor.key(), cursor.value()
+        except Exception as cause:
+            raise self._translate(cause) from cause
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value under `key`, or None."""
+        found = self._step(object(), key, onward=False)
+        return found[1] if found is not None and found[0] == key else None
+
+    def release(self) -> None:
+        self._cursor = None
+
+
+class MemoryView:
+    """A copy."""
+
+    def __init__(self, values: Mapping[bytes, bytes]) -> None:
+        self._values = dict(sorted(values.items()))
+
+    def items(self, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        for key, value in self._values.items():
+            if key >= start and key.startswith(prefix):
+                yield key, value
+
+    def get(self, key: bytes) -> bytes | None:
+        return self._values.get(key)
+
+
 class MemoryStore:
     """The same promises in memory, less durability. Real code: the in-memory consortium runs on it."""
 
@@ -183,6 +286,13 @@ class MemoryStore:
                 self._values.pop(key, None)
             else:
                 self._values[key] = value
+
+    @contextmanager
+    def view(self) -> Iterator[MemoryView]:
+        yield MemoryView(self._values)
+
+    def flush(self) -> None:
+        """Nothing waits."""
 
     def close(self) -> None:
         """Nothing to release: reopening is using it again, as after a restart."""

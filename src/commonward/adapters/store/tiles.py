@@ -7,15 +7,19 @@ names a log longer than the files. After a crash the files may be longer; the ma
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from commonward.ledger.merkle.log import NotHeld, tile_base
 
 from .errors import StoreClosed, StoreCorrupt, from_os
 
 __all__ = ["TileFiles"]
 
 HASH = 32
+BEGINS = "begins"
 
 
 class TileFiles:
@@ -29,11 +33,13 @@ class TileFiles:
         self._unsynced: set[int] = set()
         self._new_names = False
         self._closed = False
+        self._begins = 0
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.chmod(0o700)
             while self._name(len(self._files)).exists():
                 self._open_level()
+            self._begins = self._read_begins()
         except OSError as cause:
             raise from_os(cause, path) from cause
         if strays := [name for name in path.glob("level-*") if name.name not in self._names()]:
@@ -55,6 +61,63 @@ class TileFiles:
         self._files.append(file)
         self._held.append(size // HASH)
 
+    def _read_begins(self) -> int:
+        name = self.path / BEGINS
+        if not name.exists():
+            return 0
+        text = name.read_text()
+        if not (text.isascii() and text.isdigit()):
+            raise StoreCorrupt(name, f"expected the number of a leaf, got {text!r:.40}")
+        return int(text)
+
+    @property
+    def begins(self) -> int:
+        """The leaf from which on this log is held; 0 when it is whole."""
+        return self._begins
+
+    def begin(self, size: int, rows: Sequence[bytes]) -> None:
+        """Empty the directory, and hold a log from leaf `size` on; `rows` as `FrontierStore.begin` says."""
+        self.truncate(0)
+        try:
+            with (self.path / BEGINS).open("w") as file:
+                file.write(str(size))
+                file.flush()
+                os.fsync(file.fileno())
+            self._new_names = True
+            self._begins = size
+            for level, row in enumerate(rows):
+                while len(self._files) <= level:
+                    self._open_level()
+                base = tile_base(size, level)
+                os.ftruncate(self._files[level], HASH * base)
+                self._held[level] = base
+                self.append(level, base, row)
+        except OSError as cause:
+            raise from_os(cause, self.path) from cause
+
+    def fill(self, level: int, index: int, hashes: bytes) -> None:
+        """Write hashes of the beginning into their holes. Raises ValueError beyond it."""
+        self._check_open()
+        if index + len(hashes) // HASH > tile_base(self._begins, level):
+            raise ValueError(f"expected hashes of level {level} from before leaf {self._begins}")
+        try:
+            done = 0
+            while done < len(hashes):
+                done += os.pwrite(self._files[level], memoryview(hashes)[done:], HASH * index + done)
+            self._unsynced.add(level)
+        except OSError as cause:
+            raise from_os(cause, self._name(level)) from cause
+
+    def whole(self) -> None:
+        """The beginning is there, all of it, and durable when this returns."""
+        self.sync()
+        try:
+            (self.path / BEGINS).unlink(missing_ok=True)
+            self._sync_names()
+        except OSError as cause:
+            raise from_os(cause, self.path) from cause
+        self._begins = 0
+
     def held(self, level: int = 0) -> int:
         """How many hashes a level has."""
         return self._held[level] if level < len(self._held) else 0
@@ -68,6 +131,8 @@ class TileFiles:
             )
         if count == 0:
             return b""
+        if self._begins and index < tile_base(self._begins, level):
+            raise NotHeld(level, index, self._begins)
         try:
             found = os.pread(self._files[level], HASH * count, HASH * index)
         except OSError as cause:
@@ -107,6 +172,11 @@ class TileFiles:
         Raises StoreCorrupt when a level holds fewer: its file was cut or replaced.
         """
         self._check_open()
+        if size == 0 and self._begins:
+            self._begins = 0
+            (self.path / BEGINS).unlink(missing_ok=True)
+        if size < self._begins:
+            raise StoreCorrupt(self.path, f"expected a log of at least {self._begins} leaves, got one of {size}")
         for level, file in enumerate(self._files):
             keep = size >> (8 * level)
             if self._held[level] < keep:
@@ -133,15 +203,18 @@ class TileFiles:
             for level in sorted(levels):
                 os.fdatasync(self._files[level])
             if self._new_names:
-                directory = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
-                try:
-                    os.fsync(directory)
-                finally:
-                    os.close(directory)
+                self._sync_names()
         except OSError as cause:
             self._unsynced |= levels
             raise from_os(cause, self.path) from cause
         self._new_names = False
+
+    def _sync_names(self) -> None:
+        directory = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
 
     def close(self) -> None:
         """Sync and close. Closing twice is harmless."""
