@@ -18,9 +18,10 @@ from commonward.adapters.solo.follower import Follower
 from commonward.adapters.solo.stream import Stream
 from commonward.adapters.solo.wire import VERSION, Bundle, Checked, Hello, Message, Sealed
 from commonward.apps import sequencer as sequencer_process
+from commonward.apps.engines import ChainFiles
 from commonward.apps.founding import DEMO, Founded, MemberPlan, found
 from commonward.apps.settings import Address, Settings, load
-from commonward.apps.wiring import ChainFiles, WallClock, contexts, open_keys, read_genesis, tls_resolver
+from commonward.apps.wiring import WallClock, contexts, open_keys, read_genesis, tls_resolver
 from commonward.ledger.encoding import Digest
 from commonward.ledger.ids import Algorithm, LedgerId, Purpose, parse_member_id
 from commonward.ledger.merkle.log import MemoryLogStore

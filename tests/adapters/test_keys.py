@@ -38,7 +38,7 @@ def world(tmp_path_factory):
     """A CA and the keys of one member, with a TLS certificate."""
     root = tmp_path_factory.mktemp("north")
     authority = CertificateAuthority.create(root / "ca", "north", PASSPHRASE, NOW)
-    keys = MemberKeys.create(root / "keys", NORTH, PASSPHRASE, sequencer=True)
+    keys = MemberKeys.create(root / "keys", NORTH, PASSPHRASE, sequencer=True, validate=True)
     algorithm, public, _ = keys.public(Purpose.TLS)
     keys.install_tls(authority.issue_tls(NORTH, algorithm, public, hosts=["127.0.0.1", "north.example"], starts=NOW))
     return root, authority, keys
@@ -157,6 +157,17 @@ def test_only_the_operator_has_a_sequencer_key(tmp_path):
     assert not keys.has(Purpose.SEQUENCE)
     with pytest.raises(KeyUnusable, match="sequence"):
         keys.sign(Purpose.SEQUENCE, b"")
+
+
+def test_only_a_member_under_cometbft_has_a_validator_key_and_only_cometbft_is_given_seeds(tmp_path, world):
+    assert not MemberKeys.create(tmp_path, NORTH, PASSPHRASE).has(Purpose.VALIDATE)
+    assert not MemberKeys.open(tmp_path, NORTH, PASSPHRASE).has(Purpose.VALIDATE)
+    _, _, keys = world
+    for purpose in (Purpose.NODE, Purpose.VALIDATE):
+        public = Ed25519PrivateKey.from_private_bytes(keys.seed(purpose)).public_key().public_bytes_raw()
+        assert public == keys.public(purpose)[1]
+    with pytest.raises(KeyUnusable, match="node or validate, got operate"):
+        keys.seed(Purpose.OPERATE)
 
 
 def test_the_storage_keys_stay_the_same_and_differ_from_each_other(world):

@@ -36,11 +36,46 @@ def test_the_environment_goes_before_the_file(tmp_path: Path) -> None:
         (('"127.0.0.1:7003"', '"south:0"'), "peers.south"),
         (('member = "north"', ""), "'member' is missing"),
         (("[peers]", "[peers"), "node.toml"),
+        (('sequencer = "127.0.0.1:7000"', ""), "'sequencer' is missing, which engine = 'solo' needs"),
+        (("[peers]", 'engine = "raft"\n[peers]'), "engine: expected solo or cometbft, got 'raft'"),
+        (("[peers]", 'p2p = "127.0.0.1:7004"\n[peers]'), "'p2p' means nothing to engine = 'solo'"),
+        (("[peers]", "idle_block_s = 30\n[peers]"), "idle_block_s: expected 1 to 20 seconds, got 30"),
     ],
 )
 def test_a_bad_entry_is_named(tmp_path: Path, change: tuple[str, str], named: str) -> None:
     with pytest.raises(BadSettings, match=named.replace("[", r"\[")):
         load(written(tmp_path, GOOD.replace(*change)), {})
+
+
+CONSENSUS = (
+    GOOD.replace('sequencer = "127.0.0.1:7000"', 'engine = "cometbft"\np2p = "127.0.0.1:7004"')
+    + """
+[p2p_peers]
+south = "127.0.0.1:7005"
+"""
+)
+
+
+def test_each_engine_is_told_what_it_needs_and_nothing_else(tmp_path: Path) -> None:
+    settings = load(written(tmp_path, CONSENSUS), {})
+    assert settings.engine == "cometbft" and settings.sequencer is None
+    assert settings.p2p == Address(host="127.0.0.1", port=7004)
+    assert settings.p2p_peers == {"south": Address(host="127.0.0.1", port=7005)}
+    assert settings.comet_home == tmp_path / "cometbft"
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (('p2p = "127.0.0.1:7004"', ""), "'p2p' is missing, which engine = 'cometbft' needs"),
+        (("[p2p_peers]", "[others]"), "unknown entry 'others'"),
+        (('"127.0.0.1:7005"', '"south"'), "p2p_peers.south: expected HOST:PORT"),
+        (("[peers]", 'sequencer = "127.0.0.1:7000"\n[peers]'), "'sequencer' means nothing to engine = 'cometbft'"),
+    ],
+)
+def test_a_bad_entry_for_consensus_is_named(tmp_path: Path, change: tuple[str, str], named: str) -> None:
+    with pytest.raises(BadSettings, match=named):
+        load(written(tmp_path, CONSENSUS.replace(*change)), {})
 
 
 def test_a_passphrase_that_others_can_read_is_refused(tmp_path: Path) -> None:

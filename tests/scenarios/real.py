@@ -259,13 +259,18 @@ class Real:
         assert line, "the process that starts the others is gone"
         return json.loads(line)
 
+    def _sequencer_listens(self) -> bool:
+        at = self.settings("authority").sequencer
+        assert at is not None
+        return _listens(at)
+
     def start(self, *names: str) -> None:
         """Start, and wait until each answers."""
         for name in names:
             self.pids[name] = self.tell("start", name)
         for name in names:
             if name == "sequencer":
-                until(lambda: _listens(self.settings("authority").sequencer), "the sequencer listens")
+                until(self._sequencer_listens, "the sequencer listens")
             else:
                 until(lambda name=name: self.status(name), f"{name} answers")  # type: ignore[misc]
 

@@ -16,7 +16,8 @@ import pytest
 
 import commonward.workflows
 from commonward.apps.api.client import NodeAway, NodeRefused
-from commonward.apps.wiring import ChainFiles, WallClock, open_keys
+from commonward.apps.engines import ChainFiles
+from commonward.apps.wiring import WallClock, open_keys
 from commonward.ledger.audit import BreakGlass, Erased, LogRoot, Receipt, Release
 from commonward.ledger.consent import Enrol
 from commonward.ledger.ids import Handle, Purpose

@@ -36,9 +36,11 @@ def apply(directory: Path, consortium: Path, plan: MemberPlan, now: BlockTime) -
         genesis = SignedGenesis.parse(signed).genesis
         found = json.loads((consortium / CONSORTIUM).read_text())
         others = [_plan(MemberId(name), each) for name, each in found["members"].items()]
-        sequencer = Address.parse(str(found["sequencer"]), f"{CONSORTIUM}: sequencer")
+        sequencer = None if genesis.consensus else Address.parse(str(found["sequencer"]), f"{CONSORTIUM}: sequencer")
     except (OSError, GenesisError, ValueError, KeyError, TypeError) as cause:
         raise CannotFound(f"expected {GENESIS} and {CONSORTIUM} of a consortium in {consortium}: {cause}") from cause
+    if genesis.consensus and plan.p2p is None:
+        raise CannotFound("the members of this ledger order together: say with --p2p where your CometBFT will listen")
     if plan.id in {member.id for member in genesis.members}:
         raise CannotFound(f"{plan.id} is a member since genesis; choose another id")
     folder = directory / "members" / plan.id
@@ -65,8 +67,10 @@ def _plan(member: MemberId, described: dict[str, object]) -> MemberPlan:
         name=str(described["name"]),
         kind=MemberKind[str(described["kind"]).upper()],
         tier=int(str(described["tier"])),
+        weight=int(str(described.get("weight", 1))),
         listen=Address.parse(str(described["listen"]), f"{CONSORTIUM}: {member}"),
         signing=Address.parse(str(described["signing"]), f"{CONSORTIUM}: {member}"),
+        p2p=Address.parse(str(described["p2p"]), f"{CONSORTIUM}: {member}") if "p2p" in described else None,
     )
 
 

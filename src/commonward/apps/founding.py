@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from commonward.adapters.keys import CertificateAuthority, MemberKeys
+from commonward.apps.planning import DEMO, NOBODY, RP_ID, CannotFound, MemberPlan, plan
 from commonward.apps.settings import FILE, Address
 from commonward.ledger.encoding import Digest
 from commonward.ledger.genesis import (
@@ -25,80 +25,34 @@ from commonward.ledger.genesis import (
     key_possession,
     make_genesis,
 )
-from commonward.ledger.ids import BlockTime, MemberId, MemberKind, Purpose, parse_member_id
+from commonward.ledger.ids import BlockTime, MemberId, Purpose
 from commonward.ledger.parameters import YEAR, Parameter
+
+__all__ = [
+    "CONSORTIUM",
+    "DEMO",
+    "GENESIS",
+    "RP_ID",
+    "CannotFound",
+    "Founded",
+    "MemberPlan",
+    "found",
+    "make_member",
+    "plan",
+]
 
 GENESIS = "genesis.cwg"
 CONSORTIUM = "consortium.json"
-RP_ID = "sign.commonward.example"
-
-
-class CannotFound(ValueError):
-    """A consortium that cannot be made as asked; the text says what to change."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class MemberPlan:
-    """One member to be. `listen` and `signing` are where its node will answer members and patients."""
-
-    id: MemberId
-    name: str
-    kind: MemberKind
-    tier: int
-    listen: Address
-    signing: Address
-    weight: int = 1
-
-    @property
-    def origin(self) -> str:
-        """Where its signing page lives: one subdomain a member, so that each can be told from the others."""
-        return f"https://{self.id}.{RP_ID}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Founded:
+    """`operator` is "" where the members order together."""
+
     directory: Path
     genesis: SignedGenesis
     members: Mapping[MemberId, Path]
     operator: MemberId
-
-
-DEMO: tuple[tuple[str, str, MemberKind, int], ...] = (
-    ("north", "North University Hospital", MemberKind.HOSPITAL, 3),
-    ("clinic", "Riverside Community Clinic", MemberKind.HOSPITAL, 1),
-    ("south", "South City Hospital", MemberKind.HOSPITAL, 2),
-    ("insurer", "Provincial Health Insurance", MemberKind.INSURER, 0),
-    ("authority", "Provincial Health Commission", MemberKind.AUTHORITY, 0),
-)
-
-_MEMBER = re.compile(r"(?P<id>[a-z][a-z0-9-]*):(?P<kind>[a-z]+)(?::(?P<tier>[1-3]))?(?:=(?P<name>.+))?")
-
-
-def plan(texts: Sequence[str], host: str, first_port: int) -> list[MemberPlan]:
-    """Read members as `ID:KIND[:TIER][=NAME]`; none means the five of the demo. Raises CannotFound."""
-    wanted = [_parse_member(text) for text in texts] if texts else list(DEMO)
-    return [
-        MemberPlan(
-            id=parse_member_id(member),
-            name=name,
-            kind=kind,
-            tier=tier,
-            listen=Address(host=host, port=first_port + 1 + 2 * place),
-            signing=Address(host=host, port=first_port + 2 + 2 * place),
-        )
-        for place, (member, name, kind, tier) in enumerate(wanted)
-    ]
-
-
-def _parse_member(text: str) -> tuple[str, str, MemberKind, int]:
-    found = _MEMBER.fullmatch(text)
-    kinds = ", ".join(kind.name.lower() for kind in MemberKind)
-    if not found or found["kind"].upper() not in MemberKind.__members__:
-        raise CannotFound(f"expected ID:KIND[:TIER][=NAME] with a kind of {kinds}, got {text!r}")
-    kind = MemberKind[found["kind"].upper()]
-    if (kind is MemberKind.HOSPITAL) != (found["tier"] is not None):
-        raise CannotFound(f"{text!r}: a hospital has a tier of 1, 2 or 3, and nobody else has one")
-    return found["id"], found["name"] or found["id"], kind, int(found["tier"] or 0)
 
 
 def found(
@@ -107,7 +61,7 @@ def found(
     *,
     name: str,
     operator: MemberId,
-    sequencer: Address,
+    sequencer: Address | None,
     now: BlockTime,
     tables: Mapping[str, Digest],
     tick_ms: int,
@@ -115,14 +69,20 @@ def found(
     """Make every member's folder and the genesis they all sign. Raises CannotFound, OSError, GenesisError.
 
     Args:
+        operator, sequencer: who orders alone, and where it listens; NOBODY and None where CometBFT orders.
         now: ms since the epoch; genesis is dated so.
         tables: digests of the tables that all members judge by.
         tick_ms: how often each member anchors.
     """
     if directory.exists() and any(directory.iterdir()):
         raise CannotFound(f"{directory} is not empty; give a new directory, or remove it first")
-    if operator not in {member.id for member in members}:
+    if operator != NOBODY and operator not in {member.id for member in members}:
         raise CannotFound(f"the operator {operator!r} is not among the members")
+    if (operator == NOBODY) != (sequencer is None):
+        raise CannotFound("a sequencer needs a member who operates it, and an operator a sequencer's address")
+    without = [member.id for member in members if sequencer is None and member.p2p is None]
+    if without:
+        raise CannotFound(f"{without[0]} has no p2p address: where its CometBFT is to listen")
     for folder in (directory, directory / "members", directory / "patients"):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     started = BlockTime(now - now % 1000)
@@ -133,7 +93,7 @@ def found(
         members=tuple(made[plan.id][1] for plan in members),
         operator=operator,
         rp_id=RP_ID,
-        pilot=len(members) < 4,
+        pilot=_is_pilot([member.weight for member in members if member.weight]),
         parameters={Parameter.TICK: tick_ms},
         tables=tables,
     )
@@ -156,24 +116,31 @@ def found(
     return Founded(directory=directory, genesis=signed, members=folders, operator=operator)
 
 
+def _is_pilot(weights: Sequence[int]) -> bool:
+    """Whether one member, misbehaving or down, is enough to stop the others."""
+    return len(weights) < 4 or any(3 * each >= sum(weights) for each in weights)
+
+
 def make_member(
     directory: Path,
     plan: MemberPlan,
     members: Sequence[MemberPlan],
     operator: MemberId,
-    sequencer: Address,
+    sequencer: Address | None,
     now: BlockTime,
 ) -> tuple[MemberKeys, GenesisMember]:
     """One member's folder with passphrase, CA, keys and settings, and what genesis or an application says of it."""
     folder = directory / "members" / plan.id
-    for path in (folder, folder / "ca", folder / "keys", folder / "staff", folder / "ledger"):
+    consensus = operator == NOBODY
+    own = ("ca", "keys", "staff", "ledger", *(("cometbft",) if consensus else ()))
+    for path in (folder, *(folder / name for name in own)):
         path.mkdir(mode=0o700)
     passphrase = secrets.token_urlsafe(32).encode()
     descriptor = os.open(folder / "passphrase", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as out:
         out.write(passphrase + b"\n")
     authority = CertificateAuthority.create(folder / "ca", plan.name, passphrase, now)
-    keys = MemberKeys.create(folder / "keys", plan.id, passphrase, sequencer=plan.id == operator)
+    keys = MemberKeys.create(folder / "keys", plan.id, passphrase, sequencer=plan.id == operator, validate=consensus)
     algorithm, public, _ = keys.public(Purpose.TLS)
     hosts = sorted({plan.listen.host, plan.signing.host, "localhost", f"{plan.id}.{RP_ID}"})
     keys.install_tls(authority.issue_tls(plan.id, algorithm, public, hosts=hosts, starts=now))
@@ -188,33 +155,49 @@ def make_member(
     )
 
 
-def _settings(plan: MemberPlan, members: Sequence[MemberPlan], sequencer: Address) -> str:
-    peers = "\n".join(f'{other.id} = "{other.listen}"' for other in members if other.id != plan.id)
-    return f"""# The settings of {plan.name}'s node; docs/operations.md explains each entry.
+def _settings(plan: MemberPlan, members: Sequence[MemberPlan], sequencer: Address | None) -> str:
+    others = [other for other in members if other.id != plan.id]
+    if sequencer is not None:
+        engine = f'engine = "solo"\nsequencer = "{sequencer}"'
+        p2p_peers = ""
+    else:
+        engine = f'engine = "cometbft"\np2p = "{plan.p2p}"'
+        p2p_peers = "\n[p2p_peers]\n" + "".join(f'{other.id} = "{other.p2p}"\n' for other in others)
+    peers = "".join(f'{other.id} = "{other.listen}"\n' for other in others)
+    return f"""# The settings of {_one_line(plan.name)}'s node; docs/operations.md explains each entry.
 member = "{plan.id}"
 listen = "{plan.listen}"
 signing = "{plan.signing}"
-sequencer = "{sequencer}"
+{engine}
 passphrase_file = "passphrase"
 
 [peers]
-{peers}
-"""
+{peers}{p2p_peers}"""
 
 
-def _described(name: str, members: Sequence[MemberPlan], operator: MemberId, sequencer: Address) -> dict[str, object]:
+def _one_line(name: str) -> str:
+    """A name in a comment: a line end in it would begin a setting."""
+    return " ".join(name.split())
+
+
+def _described(
+    name: str, members: Sequence[MemberPlan], operator: MemberId, sequencer: Address | None
+) -> dict[str, object]:
+    solo = {"operator": operator, "sequencer": str(sequencer)}
     return {
         "name": name,
-        "operator": operator,
-        "sequencer": str(sequencer),
+        "engine": "cometbft" if sequencer is None else "solo",
+        **(solo if sequencer is not None else {}),
         "rp_id": RP_ID,
         "members": {
             plan.id: {
                 "name": plan.name,
                 "kind": plan.kind.name.lower(),
                 "tier": plan.tier,
+                "weight": plan.weight,
                 "listen": str(plan.listen),
                 "signing": str(plan.signing),
+                **({"p2p": str(plan.p2p)} if plan.p2p is not None else {}),
                 "origin": plan.origin,
             }
             for plan in members

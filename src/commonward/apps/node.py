@@ -13,6 +13,7 @@ from typing import Any
 
 import structlog
 
+from commonward.apps.announcing import announcing
 from commonward.apps.api.server import ControlServer
 from commonward.apps.errors import FORESEEN
 from commonward.apps.folders import until_gone
@@ -63,9 +64,9 @@ async def serve(node: Node) -> None:
 
 def _work(node: Node) -> list[Coroutine[Any, Any, None]]:
     return [
-        _following(node),
-        node.replica.run(node.peers),
+        *node.engine.work(),
         _ticking(node),
+        announcing(node),
         ControlServer(node).run(),
         _signing(node).run(),
         until_gone(node.settings.data),
@@ -77,13 +78,6 @@ def _signing(node: Node) -> SigningServer:
     app = signing_app(node.office.gate, node.member, ReplicaHistory(node.replica, genesis), genesis=genesis)
     certificate, key = node.keys.tls_files
     return SigningServer(app, node.settings.signing, certificate, key, node.keys.passphrase)
-
-
-async def _following(node: Node) -> None:
-    """Follow the sequencer. When the operator is proven at fault the node goes on serving what it holds."""
-    await node.follower.run()
-    _log.error("ledger_halted", fault=str(node.replica.fault), do="show `commonward doctor` to the other members")
-    await asyncio.Event().wait()
 
 
 async def _ticking(node: Node) -> None:

@@ -1,4 +1,7 @@
-"""Start and stop the processes of a consortium on one machine, for a pilot, a demo and tests."""
+"""Start and stop the processes of a consortium on one machine, for a pilot, a demo and tests.
+
+A node of a ledger that CometBFT orders runs its CometBFT itself, as its child: who stops the node stops both.
+"""
 
 from __future__ import annotations
 
@@ -11,24 +14,43 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from commonward.apps.founding import CONSORTIUM
 from commonward.apps.settings import Address, BadSettings, load
 
 PIDS = "processes.json"
+SEQUENCER = "sequencer"
+_LET_GO_S = 3.0
 
 
 class NotUp(Exception):
     """A process did not start; the text says which and where its log is."""
 
 
-def _consortium(directory: Path) -> dict[str, object]:
+def consortium(directory: Path) -> dict[str, Any]:
+    """What founding wrote of the whole. Raises BadSettings."""
     try:
         found = json.loads((directory / CONSORTIUM).read_text())
     except OSError as cause:
         raise BadSettings(f"no {CONSORTIUM} in {directory}; `commonward init {directory}` makes one") from cause
-    assert isinstance(found, dict)
+    except ValueError as cause:
+        raise BadSettings(f"{directory / CONSORTIUM}: not JSON: {cause}") from cause
+    if not isinstance(found, dict) or not isinstance(found.get("members"), dict):
+        raise BadSettings(f"{directory / CONSORTIUM}: expected a table of members")
     return found
+
+
+def names(directory: Path) -> list[str]:
+    """Every process that the consortium has: its members' nodes, and the sequencer where there is one."""
+    found = consortium(directory)
+    return [*([SEQUENCER] if "sequencer" in found else []), *sorted(found["members"])]
+
+
+def log_of(directory: Path, name: str) -> Path:
+    """Where a process writes what happens."""
+    member = str(consortium(directory)["operator"]) if name == SEQUENCER else name
+    return directory / "members" / member / f"{SEQUENCER if name == SEQUENCER else 'node'}.log"
 
 
 def _alive(pid: int) -> bool:
@@ -51,15 +73,13 @@ def processes(directory: Path) -> dict[str, int]:
 
 
 def start_one(directory: Path, name: str) -> int:
-    """Start `sequencer` or a member's node, its output into a log file beside its data. Returns the pid."""
-    consortium = _consortium(directory)
-    member = str(consortium["operator"]) if name == "sequencer" else name
-    folder = directory / "members" / member
-    word = "sequencer" if name == "sequencer" else "node"
-    descriptor = os.open(folder / f"{word}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    """Start the sequencer or a member's node, its output into a log file beside its data. Returns the pid."""
+    path = log_of(directory, name)
+    word = SEQUENCER if name == SEQUENCER else "node"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     with os.fdopen(descriptor, "ab") as log:
         child = subprocess.Popen(  # noqa: S603  # our own program with our own arguments
-            [sys.executable, "-m", "commonward", word, str(folder)],
+            [sys.executable, "-m", "commonward", word, str(path.parent)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -72,35 +92,44 @@ def start_one(directory: Path, name: str) -> int:
 
 def start(directory: Path, wait_s: float) -> dict[str, int]:
     """Start what does not run yet and wait until every process listens. Raises NotUp, BadSettings."""
-    consortium = _consortium(directory)
-    members = consortium["members"]
-    assert isinstance(members, dict)
-    waiting = {"sequencer": Address.parse(str(consortium["sequencer"]), CONSORTIUM)}
-    waiting |= {name: load(directory / "members" / name).listen for name in sorted(members)}
+    doors = {name: _doors(directory, name) for name in names(directory)}
     running = processes(directory)
-    for name, address in waiting.items():
+    for name, addresses in doors.items():
         if name not in running:
-            if _listens(address):
-                raise NotUp(f"{name} cannot listen at {address}: another program does; stop it, or found with --port")
+            taken = _taken(addresses)
+            if taken is not None:
+                raise NotUp(f"{name} cannot listen at {taken}: another program does; stop it, or found with --port")
             start_one(directory, name)
     deadline = time.monotonic() + wait_s
+    waiting = {name: addresses[0] for name, addresses in doors.items()}
     while waiting:
         running = processes(directory)
         for name, address in list(waiting.items()):
             if name not in running:
-                raise NotUp(f"{name} ended at once; see {_log(directory, consortium, name)}")
+                raise NotUp(f"{name} ended at once; see {log_of(directory, name)}")
             if _listens(address):
                 del waiting[name]
         if waiting and time.monotonic() > deadline:
             name = next(iter(waiting))
-            raise NotUp(f"{name} does not answer after {wait_s:g} s; see {_log(directory, consortium, name)}")
+            raise NotUp(f"{name} does not answer after {wait_s:g} s; see {log_of(directory, name)}")
         time.sleep(0.05)
     return processes(directory)
 
 
-def _log(directory: Path, consortium: dict[str, object], name: str) -> Path:
-    member = str(consortium["operator"]) if name == "sequencer" else name
-    return directory / "members" / member / f"{'sequencer' if name == 'sequencer' else 'node'}.log"
+def _doors(directory: Path, name: str) -> list[Address]:
+    """Where a process will listen; what others see of it first."""
+    if name == SEQUENCER:
+        return [Address.parse(str(consortium(directory)[SEQUENCER]), CONSORTIUM)]
+    settings = load(directory / "members" / name)
+    return [settings.listen, settings.signing, *([settings.p2p] if settings.p2p else [])]
+
+
+def _taken(addresses: list[Address]) -> Address | None:
+    """One that somebody listens at, and goes on to: a node that was killed a moment ago takes its CometBFT with it."""
+    deadline = time.monotonic() + _LET_GO_S
+    while (taken := next((each for each in addresses if _listens(each)), None)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return taken
 
 
 def _listens(address: Address) -> bool:
@@ -117,7 +146,7 @@ def free_ports(count: int, first: int = 7400) -> int:
     raise NotUp(f"no {count} free ports in a row from {first} to {first + 2000}; give one with --port")
 
 
-def stop(directory: Path, wait_s: float = 10.0) -> list[str]:
+def stop(directory: Path, wait_s: float = 20.0) -> list[str]:
     """Ask every process to end, and kill what does not. Returns the names of those that ran."""
     running = processes(directory)
     for pid in running.values():

@@ -24,14 +24,16 @@ async def run(settings: Settings) -> None:
     if files.blocks.torn is not None:
         _log.warning("torn_block_dropped", what=str(files.blocks.torn))
     server = SequencerServer(sequencer, context, resolve)
+    at = settings.sequencer
+    assert at is not None, "open_sequencer opens one for the solo engine alone, whose settings name it"
     try:
-        await server.start(settings.sequencer.host, settings.sequencer.port)
+        await server.start(at.host, at.port)
     except OSError as cause:
         sequencer.close()
         files.close()
-        raise CannotListen("sequencer", str(settings.sequencer), cause) from cause
+        raise CannotListen("sequencer", str(at), cause) from cause
     keep_loaded()
-    _log.info("sequencing", ledger=sequencer.ledger_id.hex()[:16], height=sequencer.height, at=str(settings.sequencer))
+    _log.info("sequencing", ledger=sequencer.ledger_id.hex()[:16], height=sequencer.height, at=str(at))
     working = asyncio.create_task(sequencer.run())
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

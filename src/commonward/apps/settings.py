@@ -8,10 +8,18 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Final
 
 FILE = "node.toml"
+ENGINES: Final = {"solo": ("sequencer",), "cometbft": ("p2p", "p2p_peers")}
+"""Who orders: a sequencer that one member operates, or the members' CometBFT. And what each needs to be told."""
+
+_ALWAYS: Final = ("member", "listen", "signing", "peers", "passphrase_file")
+_TABLES: Final = ("peers", "p2p_peers")
+_NUMBERS: Final = ("grace_ms", "answer_grid_ms", "copies_expire_days", "idle_block_s")
+_IDLE_BLOCK_MAX_S: Final = 20
 
 
 class BadSettings(ValueError):
@@ -42,9 +50,13 @@ class Settings:
     member: str  # who this node is; no default: a node must know
     listen: Address  # members' nodes call here, mutual TLS
     signing: Address  # patients' pages call here, TLS
-    sequencer: Address  # where the embedded engine's sequencer listens
     peers: Mapping[str, Address]  # every other member's `listen`
     passphrase_file: Path  # opens the keys at rest; a file, never an argument
+    engine: str = "solo"  # one of ENGINES; must be the one that genesis was founded for
+    sequencer: Address | None = None  # solo: where the operator's sequencer listens
+    p2p: Address | None = None  # cometbft: where this node's CometBFT listens to the others'
+    p2p_peers: Mapping[str, Address] = field(default_factory=dict)  # cometbft: other members' `p2p`
+    idle_block_s: int = 5  # cometbft: with nothing to do, a block this often; header times lag by it
     grace_ms: int = 4 * 3600 * 1000  # care goes on under a consent proven live this long ago
     answer_grid_ms: int = 5  # answers leave on this grid, refusals on a coarser one: their time tells nothing
     copies_expire_days: int = 30  # received copies nobody relied on are destroyed after this
@@ -54,6 +66,11 @@ class Settings:
     @property
     def ledger_directory(self) -> Path:
         return self.data / "ledger"
+
+    @property
+    def comet_home(self) -> Path:
+        """Where CometBFT keeps its own: its blocks, and what it last signed. Never copy it to a second machine."""
+        return self.data / "cometbft"
 
     @property
     def vault_file(self) -> Path:
@@ -97,7 +114,7 @@ def load(data: Path, environ: Mapping[str, str] | None = None) -> Settings:
     unknown = sorted(set(found) - known)
     if unknown:
         raise BadSettings(f"{path}: unknown entry {unknown[0]!r}; known are {', '.join(sorted(known))}")
-    for name in known - {"peers"}:
+    for name in known - set(_TABLES):
         override = environ.get(f"COMMONWARD_{name.upper()}")
         if override is not None:
             found[name] = override
@@ -105,24 +122,34 @@ def load(data: Path, environ: Mapping[str, str] | None = None) -> Settings:
     for name in sorted(known):
         if name in found:
             values[name] = _parsed(name, found[name], path, data)
-    missing = sorted({"member", "listen", "signing", "sequencer", "peers", "passphrase_file"} - set(values))
+    engine = values.get("engine", "solo")
+    missing = [name for name in (*_ALWAYS, *ENGINES[str(engine)]) if name not in values]
     if missing:
-        raise BadSettings(f"{path}: {missing[0]!r} is missing")
+        why = f", which engine = {engine!r} needs" if missing[0] in ENGINES[str(engine)] else ""
+        raise BadSettings(f"{path}: {missing[0]!r} is missing{why}")
+    foreign = [name for kind, needs in ENGINES.items() if kind != engine for name in needs if name in values]
+    if foreign:
+        raise BadSettings(f"{path}: {foreign[0]!r} means nothing to engine = {engine!r}; remove it, or change engine")
     return Settings(**values)  # type: ignore[arg-type]  # each value was parsed to its field's type above
 
 
 def _parsed(name: str, value: object, path: Path, data: Path) -> object:
     where = f"{path}: {name}"
-    if name == "peers":
+    if name in _TABLES:
         if not isinstance(value, dict):
             raise BadSettings(f"{where}: expected a table of member = 'HOST:PORT', got {value!r}")
         return {member: Address.parse(str(text), f"{where}.{member}") for member, text in sorted(value.items())}
-    if name in ("listen", "signing", "sequencer"):
+    if name in ("listen", "signing", "sequencer", "p2p"):
         return Address.parse(str(value), where)
     if name == "passphrase_file":
         return data / str(value)
-    if name in ("grace_ms", "answer_grid_ms", "copies_expire_days"):
+    if name == "engine" and value not in ENGINES:
+        raise BadSettings(f"{where}: expected {' or '.join(ENGINES)}, got {value!r}")
+    if name in _NUMBERS:
         if isinstance(value, bool) or not str(value).isdigit():
             raise BadSettings(f"{where}: expected a whole number, got {value!r}")
+        if name == "idle_block_s" and not 1 <= int(str(value)) <= _IDLE_BLOCK_MAX_S:
+            # Header times lag by it, and a node cosigns nothing whose time is 30 s off.
+            raise BadSettings(f"{where}: expected 1 to {_IDLE_BLOCK_MAX_S} seconds, got {value!r}")
         return int(str(value))
     return str(value)

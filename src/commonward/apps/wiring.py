@@ -1,7 +1,7 @@
 """Joins adapters to ports: the one place where what is outside is chosen.
 
-`open_sequencer` gives the operator's ordering process, `open_node` a member's node. Changing the engine, the vault or
-the keys' home is a line here.
+`open_sequencer` gives the operator's ordering process, `open_node` a member's node. Changing the vault or the keys'
+home is a line here; the engine is the setting of that name (`engines`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import os
 import ssl
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 from cryptography import x509
@@ -19,16 +18,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from commonward.adapters.keys import CertificateAuthority, MemberKeys, StaffKey, client_context, server_context
 from commonward.adapters.peers import PeerClient, PeerRefused, PeerServer
-from commonward.adapters.solo.follower import Follower
 from commonward.adapters.solo.sequencer import Sequencer
-from commonward.adapters.store.blocks import BlockFiles
-from commonward.adapters.store.state import RocksStore
-from commonward.adapters.store.tiles import TileFiles
 from commonward.adapters.store.trees import TreeFiles
 from commonward.adapters.store.vault import SqlVault
+from commonward.apps.engines import ChainFiles, Line, Resolve, open_engine
 from commonward.apps.errors import CannotListen
 from commonward.apps.founding import GENESIS
-from commonward.apps.settings import BadSettings, Settings
+from commonward.apps.settings import FILE, BadSettings, Settings
 from commonward.ledger.genesis import Genesis, GenesisError, SignedGenesis
 from commonward.ledger.ids import Algorithm, BlockTime, KeyId, MemberId, Purpose, key_id
 from commonward.ledger.members import Roll
@@ -38,10 +34,9 @@ from commonward.workflows import desk as desks
 from commonward.workflows.member import Member, Ports, Practice
 from commonward.workflows.office import Office
 from commonward.workflows.ports import Steps
-from commonward.workflows.replica import HEAD_PATH, Replica
+from commonward.workflows.replica import Executed
 from commonward.workflows.wire import MessageError
 
-Resolve = Callable[[bytes], MemberId | None]
 _MEMORY: Final = 64
 """Certificates remembered by bytes: a handful of members, their old and their new ones."""
 
@@ -83,31 +78,23 @@ def read_genesis(settings: Settings) -> Genesis:
     """The genesis beside the settings, checked whole. Raises BadSettings."""
     path = settings.data / GENESIS
     try:
-        return SignedGenesis.parse(path.read_bytes()).genesis
+        genesis = SignedGenesis.parse(path.read_bytes()).genesis
     except OSError as cause:
         raise BadSettings(f"cannot read {path}: {cause.strerror}; copy the consortium's {GENESIS} there") from cause
     except GenesisError as cause:
         raise BadSettings(f"{path} is not a genesis that its members signed: {cause}") from cause
+    founded_for = "cometbft" if genesis.consensus else "solo"
+    if settings.engine != founded_for:
+        raise BadSettings(
+            f"{settings.data / FILE}: engine: expected {founded_for!r}, for which {path.name} was founded, got "
+            f"{settings.engine!r}; `commonward network migrate` moves a ledger from one to the other"
+        )
+    return genesis
 
 
 def open_keys(settings: Settings) -> MemberKeys:
     """This member's keys. Raises BadSettings or an error of `adapters.keys`."""
     return MemberKeys.open(settings.data / "keys", MemberId(settings.member), settings.passphrase())
-
-
-class ChainFiles:
-    """State, log and blocks of one process, under one directory."""
-
-    def __init__(self, directory: Path) -> None:
-        """Raises StoreLocked when another process has them, StoreCorrupt when they were altered."""
-        self.blocks = BlockFiles(directory / "blocks")
-        self.tiles = TileFiles(directory / "tiles")
-        self.state = RocksStore(directory / "state", first=self.tiles.sync)
-
-    def close(self) -> None:
-        self.state.close()
-        self.tiles.close()
-        self.blocks.close()
 
 
 def tls_resolver(holder: Callable[[KeyId], MemberId | None]) -> Resolve:
@@ -149,6 +136,8 @@ def open_sequencer(settings: Settings) -> tuple[Sequencer, ChainFiles, Resolve, 
     """The operator's sequencer. Raises BadSettings where this member operates none, SequencerError, StoreError."""
     self_test()
     genesis = read_genesis(settings)
+    if genesis.consensus:
+        raise BadSettings("the members of this ledger order together: no one runs a sequencer, each runs its node")
     if genesis.operator != settings.member:
         raise BadSettings(f"{settings.member} does not operate this ledger's sequencer; {genesis.operator} does")
     keys = open_keys(settings)
@@ -190,19 +179,16 @@ class Node:
         self.files = ChainFiles(settings.ledger_directory)
         self.vault = SqlVault(settings.vault_file)
         clock = WallClock()
-        self.replica = Replica(
-            keys=self.keys,
-            genesis=self.genesis,
-            store=self.files.state,
-            log_store=self.files.tiles,
-            blocks=self.files.blocks,
-            clock=clock,
-        )
+        self.engine = open_engine(settings, self.keys, self.genesis, self.files, clock)
+        self.replica = self.engine.replica
+        self._opened_at = time.monotonic()
+        self._block_at: float | None = None
+        self.replica.listen(self._saw_block)
         resolve = tls_resolver(lambda key: self.replica.key_holder(key, Purpose.TLS))
         self._server_context, client = contexts(self.keys, self.genesis, self.replica.machine.view().roll)
         addresses = {MemberId(name): (each.host, each.port) for name, each in settings.peers.items()}
         self.peers = PeerClient(self.keys.member, client, addresses, resolve, self.answer)
-        self.follower = Follower(self.replica, client, resolve, settings.sequencer.host, settings.sequencer.port)
+        self.engine.connect(client, resolve, self.peers)
         self._server = PeerServer(self._server_context, resolve, self.answer)
         self.member = Member(
             Ports(
@@ -228,11 +214,26 @@ class Node:
     async def answer(self, asker: MemberId, path: str, body: bytes) -> bytes:
         """What another member asks of this one. Raises PeerRefused, whose sentence may leave."""
         try:
-            if path == HEAD_PATH:
-                return await self.replica.answer_head(asker, body)
+            own = self.engine.paths.get(path)
+            if own is not None:
+                return await own(asker, body)
             return await self.office.desk.answer(asker, path, body)
         except (desks.Refused, MessageError) as why:
             raise PeerRefused(0, str(why)) from why
+
+    def line(self) -> Line:
+        return self.engine.line()
+
+    def up_ms(self) -> int:
+        """How long ago this node was opened."""
+        return int((time.monotonic() - self._opened_at) * 1000)
+
+    def last_block_ms(self) -> int | None:
+        """How long ago this node executed a block; None before the first since it started."""
+        return None if self._block_at is None else int((time.monotonic() - self._block_at) * 1000)
+
+    def _saw_block(self, executed: Executed) -> None:
+        self._block_at = time.monotonic()
 
     async def listen(self) -> None:
         """Open the door to the other members. Raises CannotListen."""

@@ -1,7 +1,7 @@
 """A member's own keys: one for each purpose, Ed25519 to sign and X25519 to open, each in its own encrypted file.
 
     keys/operate-1.pem  carry-1.pem  cosign-1.pem  node-1.pem  tls-1.pem  hpke-1.pem  sequence-1.pem  storage-1.pem
-    keys/tls-1.crt.pem
+    keys/validate-1.pem (where CometBFT orders)  tls-1.crt.pem
 
 Every key can be replaced: `stage` makes the next one (`operate-2.pem.new`), the member registers it with AddKey, and
 `activate` takes it into use. Older HPKE keys stay, so that what was sealed to them still opens.
@@ -26,6 +26,9 @@ from commonward.records.envelope import EnvelopeError, open_from
 from commonward.workflows.ports import StorageKeys
 
 _STORAGE: Final = "storage"
+_BY_ENGINE: Final = frozenset({Purpose.SEQUENCE, Purpose.VALIDATE})
+"""Keys that a member has or has not, as who orders on its ledger wants; every other it always has."""
+_COMETBFT: Final = frozenset({Purpose.NODE, Purpose.VALIDATE})
 _FILE: Final = re.compile(r"([a-z]+)-([1-9][0-9]{0,5})\.pem")
 
 
@@ -48,7 +51,8 @@ def _public(key: PrivateKey) -> tuple[Algorithm, bytes, KeyId]:
 
 
 class MemberKeys:
-    """Implements `workflows.ports.Keys`. Private keys never leave this object but encrypted (or derived: `storage`)."""
+    """Implements `workflows.ports.Keys`. Private keys never leave this object but encrypted (or derived: `storage`),
+    and two for CometBFT, which signs for itself (`seed`)."""
 
     def __init__(
         self, member: MemberId, directory: Path, keys: Mapping[str, list[PrivateKey]], passphrase: bytes
@@ -60,15 +64,17 @@ class MemberKeys:
         self._passphrase = passphrase
 
     @classmethod
-    def create(cls, directory: Path, member: MemberId, passphrase: bytes, *, sequencer: bool = False) -> "MemberKeys":
+    def create(
+        cls, directory: Path, member: MemberId, passphrase: bytes, *, sequencer: bool = False, validate: bool = False
+    ) -> "MemberKeys":
         """Makes a key for each purpose, and the storage secret. Raises FileExistsError when there are keys already.
 
-        `sequencer`: a key to sign checkpoints with too, for the member that operates the embedded engine.
+        Args:
+            sequencer: a key to sign checkpoints with too, for the member that operates the embedded engine.
+            validate: a key to vote on blocks with too, for a member of a ledger that CometBFT orders.
         """
-        keys: dict[str, list[PrivateKey]] = {}
-        for purpose in Purpose:
-            if purpose is not Purpose.SEQUENCE or sequencer:
-                keys[_word(purpose)] = [_generate(purpose)]
+        wanted = {Purpose.SEQUENCE: sequencer, Purpose.VALIDATE: validate}
+        keys = {_word(purpose): [_generate(purpose)] for purpose in Purpose if wanted.get(purpose, True)}
         keys[_STORAGE] = [Ed25519PrivateKey.generate()]
         for word, (key,) in keys.items():
             write_private(directory / f"{word}-1.pem", encrypt_key(key, passphrase))
@@ -87,7 +93,7 @@ class MemberKeys:
             files.sort()
             wanted = files if word == _word(Purpose.HPKE) else files[-1:]
             keys[word] = [decrypt_key(read_private(path), passphrase, path) for _, path in wanted]
-        for word in (*(_word(each) for each in Purpose if each is not Purpose.SEQUENCE), _STORAGE):
+        for word in (*(_word(each) for each in Purpose if each not in _BY_ENGINE), _STORAGE):
             if word not in keys:
                 raise KeyFileMissing(directory / f"{word}-1.pem")
         return cls(member, directory, keys, passphrase)
@@ -103,7 +109,8 @@ class MemberKeys:
         try:
             return self._keys[_word(purpose)][-1]
         except KeyError:
-            raise KeyUnusable(f"{self._member} has no {_word(purpose)} key; only who runs the sequencer has") from None
+            who = {Purpose.SEQUENCE: "; only who runs the sequencer has", Purpose.VALIDATE: "; only under CometBFT"}
+            raise KeyUnusable(f"{self._member} has no {_word(purpose)} key{who.get(purpose, '')}") from None
 
     def public(self, purpose: Purpose) -> tuple[Algorithm, bytes, KeyId]:
         """Algorithm, public key and key id of the key in use."""
@@ -115,6 +122,13 @@ class MemberKeys:
         if not isinstance(key, Ed25519PrivateKey):
             raise KeyUnusable(f"expected a purpose that signs, got {_word(purpose)}")
         return key.sign(message)
+
+    def seed(self, purpose: Purpose) -> bytes:
+        """The 32 private bytes of a key that CometBFT holds for us: NODE or VALIDATE. Raises KeyUnusable."""
+        key = self._key(purpose)
+        if purpose not in _COMETBFT or not isinstance(key, Ed25519PrivateKey):
+            raise KeyUnusable(f"expected a purpose that CometBFT signs for, node or validate, got {_word(purpose)}")
+        return key.private_bytes_raw()
 
     def storage(self) -> StorageKeys:
         """The vault's two secrets, derived from one that is kept (HKDF, RFC 5869)."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter, Request
 
+from commonward.apps.announcing import ending_of
+from commonward.apps.api.words import BadWord
 from commonward.apps.wiring import Node
 from commonward.ledger.ids import MemberId
 
@@ -26,22 +29,47 @@ async def status(request: Request) -> dict[str, Any]:
     size, root = node.replica.recent()
     return {
         "member": node.member.id,
+        "engine": node.settings.engine,
+        "line": asdict(node.line()),
         "ledger": node.replica.ledger_id.hex(),
         "height": node.replica.height,
         "size": size,
         "root": root.hex(),
         "header_time": node.replica.tip_time(),
+        "up_ms": node.up_ms(),
+        "last_block_ms": node.last_block_ms(),
         "connected": node.replica.connected,
         "live": node.replica.proven_live(),
         "proven": None
         if proven is None
         else {"size": proven.size, "height": proven.height, "median": proven.median, "members": list(proven.members)},
+        "cosigners": _cosigners(node),
         "fault": None if node.replica.fault is None else str(node.replica.fault),
         "records": node.vault.last_number(),
         "dead_letters": node.vault.count("dead-letters"),
         "recalls_waiting": sum(1 for _, recall in node.office.recalls.recalls.every() if not recall.ack),
         "glasses_open": len(node.office.glass.open()),
+        "ending": ending_of(node),
     }
+
+
+def _cosigners(node: Node) -> list[dict[str, Any]]:
+    """Who may cosign now, with what weight, and when each last did as far as this node has heard."""
+    heard = node.replica.heard()
+    return [
+        {"member": each.member, "weight": each.weight, "cosigned_at": heard.get(each.member)}
+        for each in node.replica.authority.cosigners
+    ]
+
+
+@router.get("/root")
+async def root_at(request: Request, size: int) -> dict[str, Any]:
+    """This node's root of the log at a size it has reached: what another must have there too."""
+    log = node_of(request).replica.machine.log
+    reached, _ = node_of(request).replica.recent()
+    if not 0 <= size <= reached:
+        raise BadWord(f"size: expected 0 to {reached}, which this node has reached, got {size}")
+    return {"size": size, "root": log.root(size).hex()}
 
 
 @router.get("/members")

@@ -49,13 +49,24 @@ def apply(
     consortium: Annotated[Path, typer.Option(help="The consortium's public folder: its genesis and addresses.")],
     listen: Annotated[str, typer.Option(help="HOST:PORT where the new node will answer members.")],
     signing: Annotated[str, typer.Option(help="HOST:PORT where it will answer patients.")],
+    p2p: Annotated[str, typer.Option(help="HOST:PORT where its CometBFT will listen, if CometBFT orders.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Make a new member's folder, and the application that the members vote on."""
     (wanted,) = founding.plan([member], "127.0.0.1", 1)
-    plan = replace(wanted, listen=Address.parse(listen, "--listen"), signing=Address.parse(signing, "--signing"))
+    plan = replace(
+        wanted,
+        listen=Address.parse(listen, "--listen"),
+        signing=Address.parse(signing, "--signing"),
+        p2p=Address.parse(p2p, "--p2p") if p2p else None,
+    )
     folder, asked = applying.apply(directory, consortium, plan, WallClock().now())
     file = folder / applying.APPLICATION
+    also = (
+        f',\n    {asked.member} = "{plan.p2p}"\nunder \\[p2p_peers], and restarts its node'
+        if plan.p2p
+        else " and restarts its node, the operator its sequencer too"
+    )
     emit(
         {"folder": folder, "application": file, "member": asked.member},
         as_json=as_json,
@@ -63,7 +74,7 @@ def apply(
         f"Give {plain(str(file))} to a member, which proposes you:\n"
         "    commonward member propose admit FILE --grounds WORDS --data DATA\n"
         f'Once a vote has carried it, every member adds\n    {asked.member} = "{plan.listen}"\n'
-        "under \\[peers] of its node.toml and restarts its node, the operator its sequencer too.\n"
+        f"under \\[peers] of its node.toml{also}.\n"
         f"Then start yours with: commonward node {plain(str(folder))}",
     )
 

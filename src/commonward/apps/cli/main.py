@@ -25,6 +25,7 @@ from commonward.apps.cli import (
     intake,
     ledger,
     member,
+    network,
     patient,
     processes,
 )
@@ -41,6 +42,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 consortium.add_to(app)
+network.add_to(app)
 processes.add_to(app)
 intake.add_to(app)
 ledger.add_to(app)

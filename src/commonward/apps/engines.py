@@ -1,0 +1,115 @@
+"""What orders the ledger, as one member's node meets it: a sequencer that a member operates, or the members together.
+
+Both give the node a `Replica` and the coroutines that keep it going; nothing else in the node knows which it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import structlog
+
+from commonward.adapters.keys import MemberKeys
+from commonward.adapters.solo.follower import Follower
+from commonward.adapters.store.blocks import BlockFiles
+from commonward.adapters.store.state import RocksStore
+from commonward.adapters.store.tiles import TileFiles
+from commonward.apps.settings import Settings
+from commonward.ledger.genesis import Genesis
+from commonward.ledger.ids import MemberId
+from commonward.workflows.following import HEAD_PATH, FollowingReplica
+from commonward.workflows.ports import Clock, Peers
+from commonward.workflows.replica import Replica
+
+_log = structlog.get_logger(__name__)
+
+Resolve = Callable[[bytes], MemberId | None]
+Handler = Callable[[MemberId, bytes], Awaitable[bytes]]
+
+
+class ChainFiles:
+    """State, log and blocks of one process, under one directory."""
+
+    def __init__(self, directory: Path) -> None:
+        """Raises StoreLocked when another process has them, StoreCorrupt when they were altered."""
+        self.blocks = BlockFiles(directory / "blocks")
+        self.tiles = TileFiles(directory / "tiles")
+        self.state = RocksStore(directory / "state", first=self.tiles.sync)
+
+    def close(self) -> None:
+        self.state.close()
+        self.tiles.close()
+        self.blocks.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """How a node hangs together with the others: `peers` are those it hears blocks from now, of those it should."""
+
+    peers: tuple[MemberId, ...]
+    of: tuple[MemberId, ...]
+    catching_up: bool
+    trouble: str = ""
+
+
+class Engine(Protocol):
+    """One of the two, opened and not yet running."""
+
+    @property
+    def replica(self) -> Replica: ...
+
+    @property
+    def paths(self) -> Mapping[str, Handler]:
+        """What it answers to other members."""
+        ...
+
+    def connect(self, client: ssl.SSLContext, resolve: Resolve, peers: Peers) -> None:
+        """Gives it the way to the others; before `work`."""
+        ...
+
+    def work(self) -> list[Coroutine[Any, Any, None]]:
+        """What runs as long as the node does; one that ends takes the node down, and raises why."""
+        ...
+
+    def line(self) -> Line: ...
+
+
+def open_engine(settings: Settings, keys: MemberKeys, genesis: Genesis, files: ChainFiles, clock: Clock) -> Engine:
+    """The one that settings and genesis name. Raises as its replica does."""
+    return SoloEngine(settings, keys, genesis, files, clock)
+
+
+class SoloEngine:
+    """Follows the sequencer, which one member operates, and compares with the others what it was given."""
+
+    def __init__(self, settings: Settings, keys: MemberKeys, genesis: Genesis, files: ChainFiles, clock: Clock) -> None:
+        """Raises as `FollowingReplica`."""
+        self._settings = settings
+        self.replica = FollowingReplica(
+            keys=keys, genesis=genesis, store=files.state, log_store=files.tiles, blocks=files.blocks, clock=clock
+        )
+        self.paths: Mapping[str, Handler] = {HEAD_PATH: self.replica.answer_head}
+
+    def connect(self, client: ssl.SSLContext, resolve: Resolve, peers: Peers) -> None:
+        at = self._settings.sequencer
+        assert at is not None, "settings for the solo engine name the sequencer"
+        self._peers = peers
+        self._follower = Follower(self.replica, client, resolve, at.host, at.port)
+
+    def work(self) -> list[Coroutine[Any, Any, None]]:
+        return [self._following(), self.replica.comparing(self._peers)]
+
+    async def _following(self) -> None:
+        """When the operator is proven at fault the node goes on serving what it holds."""
+        await self._follower.run()
+        _log.error("ledger_halted", fault=str(self.replica.fault), do="show `commonward doctor` to the other members")
+        await asyncio.Event().wait()
+
+    def line(self) -> Line:
+        operator = self.replica.operator
+        return Line((operator,) if self.replica.connected else (), (operator,), not self.replica.connected)
