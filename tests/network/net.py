@@ -113,7 +113,7 @@ class NetNode:
         self.name = name
         self.disk = net.disk(name)
         self.clock = net.clocks[name]
-        self.replica = Watched(
+        self.replica = net.kinds.get(name, Watched)(
             keys=SoftKeys(MemberId(name)), genesis=net.genesis, store=self.disk.store, log_store=self.disk.log,
             blocks=self.disk.blocks, clock=self.clock, submit_ms=int(PATIENCE_S * 1000), map_bits=MAP_BITS,
             **net.replica_options,
@@ -183,6 +183,7 @@ class Net:
         self.dials: dict[str, tuple[str, ...]] = {}  # whom a node dials; all by default
         self.replica_options = dict(replica_options or {})
         self.engine_options: dict[str, dict[str, Any]] = {}
+        self.kinds: dict[str, type[Watched]] = {}  # a false member's node is another kind than an honest one's
         self.clocks = {name: WallClock() for name in MEMBERS}
         self.peers = MemoryPeers()
         self.nodes: dict[str, NetNode] = {}
@@ -235,7 +236,8 @@ class Net:
 
     async def crash(self, name: str) -> None:
         """CometBFT is killed -9 and the node goes with it. What the node had not kept is lost."""
-        self.nodes[name].kill()
+        if self.nodes[name].engine.pid is not None:  # else it was killed just before
+            self.nodes[name].kill()
         await self.stop(name)
 
     async def end(self) -> None:
