@@ -4,28 +4,32 @@ What is seen is a moment: a block that is being appended meanwhile is not there 
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rocksdict import AccessType, Options, Rdict
 
+from .blocks import BEGINS
 from .errors import StoreCorrupt, StoreError, from_os
-from .frames import NO_CHAIN, SEGMENT
+from .frames import NO_CHAIN, SEGMENT, parse_segment
 from .segments import Torn, open_segment, walk
 
-__all__ = ["peek", "read_blocks"]
+__all__ = ["peek", "peeking", "read_blocks"]
 
 
 def read_blocks(path: Path) -> Iterator[tuple[int, bytes]]:
     """(height, record) of every block in the log's directory `path`, each checked; none when there is no such log.
+
+    The first is block 1, unless the log begins later.
 
     Raises:
         StoreCorrupt: a frame or a file was altered or is missing; says which.
         StoreError: a file cannot be read.
     """
     try:
-        names = sorted(path.glob("blocks-*"))
-        height, before = 0, NO_CHAIN
+        height, before = _before(path)
+        names = sorted(each for each in path.glob("blocks-*") if each.name >= f"blocks-{height + 1:012d}")
         for at, name in enumerate(names):
             is_last = at == len(names) - 1
             file = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
@@ -46,16 +50,34 @@ def read_blocks(path: Path) -> Iterator[tuple[int, bytes]]:
         raise from_os(cause, path) from cause
 
 
+def _before(path: Path) -> tuple[int, bytes]:
+    """Height and chain before the first block held: a log may begin later than at block 1, and says so in a file."""
+    try:
+        found = parse_segment((path / BEGINS).read_bytes())
+    except FileNotFoundError:
+        return 0, NO_CHAIN
+    if found is None:
+        raise StoreCorrupt(path / BEGINS, "expected the height at which this log begins")
+    return found[0] - 1, found[1]
+
+
 def peek(path: Path, key: bytes) -> bytes | None:
     """One value of the state in `path` as it last stood on disk; None when there is none. Raises StoreError."""
+    with peeking(path) as read:
+        return read(key) if read is not None else None
+
+
+@contextmanager
+def peeking(path: Path) -> Iterator[Callable[[bytes], bytes | None] | None]:
+    """Reads values of the state in `path`, all as of one moment; None where there is no state. Raises StoreError."""
     if not (path / "CURRENT").exists():
-        return None
+        yield None
+        return
     try:
         state = Rdict(str(path), Options(raw_mode=True), access_type=AccessType.read_only())
     except Exception as cause:  # the library has one kind of error for everything
         raise StoreError(path, f"the state cannot be opened to be read ({cause})") from cause
     try:
-        value: bytes | None = state.get(key)
-        return value
+        yield state.get
     finally:
         state.close()
