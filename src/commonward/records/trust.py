@@ -8,6 +8,9 @@ later, found by the digest that the authority names. Get it from two members and
     commonward/trust@v1
     base64 of CBOR [genesis file, [step ...], [CA certificate ...]], in lines of 76
 
+Where genesis goes on from another ledger, its file carries that ledger's trust file, last checkpoint and all
+(`succession`): one trust file then covers both, the old authorities for the old log, the new for what follows.
+
 Who once held authority could, after leaving it, together make another history from then on. Cosigning times and a
 trust file from two members are what stands against that; a verifier alone cannot tell.
 """
@@ -20,6 +23,7 @@ from typing import Final
 
 from commonward.ledger.checkpoint import (
     Authority,
+    Checkpoint,
     CosignatureError,
     NoteError,
     Quorum,
@@ -37,6 +41,7 @@ from commonward.ledger.members import AUTHORITY_KEY, certificate_digest
 from commonward.ledger.merkle.log import leaf_hash, verify_inclusion
 from commonward.ledger.merkle.map_proof import MapProof, verify_presence
 from commonward.ledger.state import State
+from commonward.records.succession import Before, BeforeUnreadable, weight_behind
 
 HEADER: Final = "commonward/trust@v1"
 MAX_BYTES: Final = 4 << 20
@@ -162,6 +167,40 @@ class Trust:
     fingerprint: Digest
     """Of what the file says, not of its bytes: genesis, and each authority since. Two members' files prove the same
     changes with the cosignatures that each happened to hear, so their bytes may differ where what they say does not."""
+    before: "Trust | None" = None
+    """What holds of the ledger that genesis goes on from. Its epochs, certificates and keys stand above too."""
+
+    @property
+    def line(self) -> LedgerId:
+        """What requests and openings are bound to (`Genesis.line`)."""
+        return self.genesis.line
+
+    def ledgers(self) -> "Iterator[Trust]":
+        """This ledger, the one that it goes on from, and so on."""
+        yield self
+        if self.before is not None:
+            yield from self.before.ledgers()
+
+    def follows(self, ledger: LedgerId) -> bool:
+        """Whether this is that ledger, or goes on from it."""
+        return any(each.ledger_id == ledger for each in self.ledgers())
+
+    def ledger_at(self, index: int) -> LedgerId:
+        """The ledger that judged the transaction at this log index."""
+        imported = self.genesis.imported
+        if self.before is None or imported is None or index >= imported.size:
+            return self.ledger_id
+        return self.before.ledger_at(index)
+
+    def knows(self, checkpoint: Checkpoint) -> bool:
+        """Whether a checkpoint may be of this log: under the name of the ledger that it is the end of, and where that
+        ledger ended with the root that the next one goes on from."""
+        imported = self.genesis.imported
+        if checkpoint.origin == self.origin:
+            return imported is None or checkpoint.size > imported.size
+        if self.before is None or imported is None or checkpoint.size > imported.size:
+            return False
+        return self.before.knows(checkpoint) and (checkpoint.size < imported.size or checkpoint.root == imported.root)
 
     def authority_for(self, size: int) -> Authority:
         """Who makes a checkpoint of this size binding: who held authority before the block that it ends with."""
@@ -196,8 +235,11 @@ class Trust:
     def _quorum(self, note: bytes) -> Quorum | Exception:
         try:
             parsed = parse_note(note)
-            if parsed.checkpoint.origin != self.origin:
-                raise NoteError(f"expected a checkpoint of {self.origin}, got one of {parsed.checkpoint.origin}")
+            if not self.knows(parsed.checkpoint):
+                raise NoteError(
+                    f"expected a checkpoint of {self.origin}, got one of {parsed.checkpoint.origin}, size "
+                    f"{parsed.checkpoint.size}"
+                )
             return check_quorum(parsed.checkpoint, parsed.lines, self.authority_for(parsed.checkpoint.size))
         except (NoteError, CosignatureError, WeakQuorum) as cause:
             return cause
@@ -221,11 +263,13 @@ def load_trust(data: bytes) -> Trust:
 
 def _believe(file: TrustFile) -> Trust:
     try:
-        genesis = SignedGenesis.parse(file.genesis).genesis  # 1. every member of genesis signed it
+        signed = SignedGenesis.parse(file.genesis)  # 1. every member of genesis signed it
     except GenesisError as cause:
         raise TrustRefused(f"genesis: {cause}") from cause
+    genesis, before = signed.genesis, _before(signed)  # and so did the members of the ledger that it goes on from
     ledger, origin = genesis.ledger_id, origin_of(genesis.ledger_id)
-    epochs = [(-1, genesis_authority(genesis))]
+    began = -1 if genesis.imported is None else genesis.imported.size - 1
+    epochs = [(began, genesis_authority(genesis))]
     for number, step in enumerate(file.steps, 1):  # 2. each change is proven under the authority before it
         epochs.append((step.index, _next_authority(step, epochs[-1], origin, f"step {number}")))
     bytes_of_cas = [*(member.certificate for member in genesis.members), *file.certificates]
@@ -235,8 +279,47 @@ def _believe(file: TrustFile) -> Trust:
         raise TrustRefused(f"expected CA certificates that an authority names, got {min(strangers).hex()}")
     keys = {key.id: (member.id, key) for member in genesis.members for key in member.keys}
     said: list[Value] = [[step.index, step.authority] for step in file.steps]
-    fingerprint = digest("commonward trust v1", ledger, encode(said))
-    return Trust(genesis, ledger, origin, tuple(epochs), certificates, keys, fingerprint)
+    if before is None:
+        fingerprint = digest("commonward trust v1", ledger, encode(said))
+        return Trust(genesis, ledger, origin, tuple(epochs), certificates, keys, fingerprint)
+    return Trust(
+        genesis,
+        ledger,
+        origin,
+        (*before.epochs, *epochs),
+        {**before.certificates, **certificates},
+        {**before.keys, **keys},
+        digest("commonward trust v1", ledger, encode(said), before.fingerprint),
+        before,
+    )
+
+
+def _before(signed: SignedGenesis) -> Trust | None:
+    """What holds of the ledger that genesis goes on from, when it may (`succession`). Raises TrustRefused."""
+    imported = signed.genesis.imported
+    if imported is None:
+        return None
+    try:
+        shown = Before.parse(signed.before)
+        old = load_trust(shown.trust)
+        checkpoint = parse_note(shown.note).checkpoint
+        old.quorum(shown.note)
+    except (BeforeUnreadable, TrustUnreadable, TrustRefused, NoteError, CosignatureError, WeakQuorum) as cause:
+        raise TrustRefused(f"the ledger before: {cause}") from cause
+    if (old.ledger_id, old.line) != (imported.ledger, imported.line):
+        raise TrustRefused(f"the ledger before: expected ledger {imported.ledger.hex()}, got {old.ledger_id.hex()}")
+    if (checkpoint.origin, checkpoint.size, checkpoint.root) != (old.origin, imported.size, imported.root):
+        raise TrustRefused(
+            f"the ledger before: genesis goes on from size {imported.size}, root {imported.root.hex()}; its members "
+            f"cosigned size {checkpoint.size}, root {checkpoint.root.hex()}"
+        )
+    weight, total = weight_behind(signed.genesis, old.epochs[-1][1])
+    if 3 * weight <= 2 * total:
+        raise TrustRefused(
+            f"the ledger before: expected its members with more than two thirds of weight {total} to have signed this "
+            f"genesis with their cosigning keys, got {weight}"
+        )
+    return old
 
 
 def _next_authority(step: AuthorityStep, before: tuple[int, Authority], origin: str, where: str) -> Authority:

@@ -95,7 +95,7 @@ class Openings:
         except MessageError:
             return OpeningAck.waits(deposit)
         operate = self._member.reading.operate_key(deposit.to, ack.key)
-        if not acknowledges(ack, self._member.ports.ledger.ledger_id, deposit, operate):
+        if not acknowledges(ack, self._member.ports.ledger.line, deposit, operate):
             return OpeningAck.waits(deposit)
         self._onward.forget(key)
         return ack
@@ -152,7 +152,7 @@ class Openings:
         Raises OpeningError when it does not open or does not fit: it is not kept.
         """
         member = self._member
-        ledger = member.ports.ledger.ledger_id
+        ledger = member.ports.ledger.line
         stands = member.reading.payload(deposit.entry)
         if stands is None:
             return OpeningAck.waits(deposit)

@@ -77,7 +77,7 @@ class Checked:
 
 def opened(member: Member, copy: Copy) -> Bundle:
     """1. It opens with our key and is for our request. Raises WrongDelivery."""
-    ledger = member.ports.ledger.ledger_id
+    ledger = member.ports.ledger.line
     try:
         delivery = Delivery.parse(copy.delivery)
         info = delivery_info(ledger, copy.custodian, member.id, delivery.tag)

@@ -30,6 +30,11 @@ class PatientGate(Protocol):
     @property
     def ledger_id(self) -> LedgerId: ...
 
+    @property
+    def line(self) -> LedgerId:
+        """As `ports.Ledger.line`."""
+        ...
+
     def recent(self) -> tuple[int, Digest]: ...
 
     def now(self) -> int: ...
@@ -80,6 +85,10 @@ class Gate:
     @property
     def ledger_id(self) -> LedgerId:
         return self._member.ports.ledger.ledger_id
+
+    @property
+    def line(self) -> LedgerId:
+        return self._member.ports.ledger.line
 
     def recent(self) -> tuple[int, Digest]:
         return self._member.ports.ledger.recent()

@@ -60,7 +60,7 @@ def parse(member: Member, asker: MemberId, body: bytes) -> tuple[Asked, SignedSt
         request = Request.parse(statement.statement)
     except (MessageError, ValueError) as cause:
         raise Refused(Why.MALFORMED, str(cause)) from cause
-    mine = (member.ports.ledger.ledger_id, member.id, asker)
+    mine = (member.ports.ledger.line, member.id, asker)
     if (request.ledger, request.custodian, request.requester) != mine:
         raise Refused(Why.NOT_FOR_ME, f"for {request.custodian}, from {request.requester}, handed over by {asker}")
     return asked, statement, request

@@ -45,7 +45,7 @@ class Mailbox:
         record = self._member.reading.handle(handle)
         if record is None or record.sealing is None:
             return None
-        info = paper_info(self._member.ports.ledger.ledger_id, handle, kind)
+        info = paper_info(self._member.ports.ledger.line, handle, kind)
         return seal_to(record.sealing, info, pad(paper, floor=_FLOOR))
 
     def post(self, handle: Handle, kind: PaperKind, paper_id: bytes, paper: bytes) -> bool:
@@ -77,7 +77,7 @@ class Mailbox:
     def check(self, wanted: PapersWanted) -> None:
         """Raises NotYours unless a live passkey of the handle asked this member for this, just now."""
         member = self._member
-        if wanted.ledger != member.ports.ledger.ledger_id or wanted.member != member.id:
+        if wanted.ledger != member.ports.ledger.line or wanted.member != member.id:
             raise NotYours("asked of another member, or on another ledger")
         if abs(member.now() - wanted.at) > member.practice.request_lasts_ms:
             raise NotYours("asked too long ago, or in the future")

@@ -211,9 +211,7 @@ class Patient:
 
     async def _deposit(self, member: MemberId, key: bytes, entry: Digest, opened: Opened) -> Extent | None:
         """What the addressee acknowledged by its own signature; None for anything less than what was sealed."""
-        sealed = seal_to(
-            key, opening_info(self.gate.ledger_id, member, entry), pad(opened.to_bytes(), floor=_OPENING_FLOOR)
-        )
+        sealed = seal_to(key, opening_info(self.gate.line, member, entry), pad(opened.to_bytes(), floor=_OPENING_FLOOR))
         deposit = OpeningDeposit(member, entry, sealed)
         try:
             ack = await self.gate.deposit(deposit)
@@ -223,7 +221,7 @@ class Patient:
         if not ack.signature or ack.extent is not wanted:
             return None
         operate = self.gate.operate_key(member, ack.key)
-        return wanted if acknowledges(ack, self.gate.ledger_id, deposit, operate) else None
+        return wanted if acknowledges(ack, self.gate.line, deposit, operate) else None
 
 
 def tree_of(rules: bytes) -> RulesTree:

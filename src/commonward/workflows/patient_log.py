@@ -83,12 +83,12 @@ async def read_log(patient: Patient) -> PatientLog:
 
 
 async def _wanted(patient: Patient, member: MemberId, after: int) -> PapersWanted:
-    wanted = PapersWanted(patient.gate.ledger_id, member, patient.handle, patient.gate.now(), after)
+    wanted = PapersWanted(patient.gate.line, member, patient.handle, patient.gate.now(), after)
     return replace(wanted, proof=await patient.signer.possess(wanted.digest()))
 
 
 def _open(patient: Patient, paper: PatientPaper) -> bytes:
-    info = paper_info(patient.gate.ledger_id, patient.handle, paper.kind)
+    info = paper_info(patient.gate.line, patient.handle, paper.kind)
     return unpad(patient.signer.open_sealed(info, paper.sealed))
 
 

@@ -117,7 +117,14 @@ class Ledger(Protocol):
     """This member's own node. Trusted as far as the member's own machine is: it replayed every block."""
 
     @property
-    def ledger_id(self) -> LedgerId: ...
+    def ledger_id(self) -> LedgerId:
+        """What transactions name, and new keys prove their possession for."""
+        ...
+
+    @property
+    def line(self) -> LedgerId:
+        """What all else that members and patients sign or seal for each other is bound to (`Genesis.line`)."""
+        ...
 
     async def submit(self, raw: bytes) -> Committed:
         """Waits until the transaction stands in a committed block of this node, accepted or refused.

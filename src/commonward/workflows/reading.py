@@ -102,7 +102,7 @@ class Reading:
         kind, ca = self.kind_of(member), self._roll.certificate(member)
         if kind is None or ca is None:
             raise CertificateRefused(f"{member} is not an active member")
-        staff = statement.check(self._ledger.ledger_id, ca, member, kind, BlockTime(at))
+        staff = statement.check(self._ledger.line, ca, member, kind, BlockTime(at))
         if self._revoked.is_revoked(member, revocation_digest(statement.certificate)):
             raise CertificateRefused("this certificate was revoked")
         return staff

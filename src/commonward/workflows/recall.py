@@ -126,7 +126,7 @@ class Recalls:
         key = self._member.reading.operate_key(recall.to, ack.key)
         if key is None or ack.member != recall.to or ack.id != recall.notice.id:
             return False
-        message = recall_ack_message(self._member.ports.ledger.ledger_id, recall.notice.to_bytes())
+        message = recall_ack_message(self._member.ports.ledger.line, recall.notice.to_bytes())
         return verify(key[0], key[1], message, ack.signature)
 
     # as recipient
@@ -148,6 +148,6 @@ class Recalls:
                     )
             member.ports.steps.reach("recall.before-marked")
         algorithm, _, key = member.ports.keys.public(Purpose.OPERATE)
-        message = recall_ack_message(member.ports.ledger.ledger_id, notice.to_bytes())
+        message = recall_ack_message(member.ports.ledger.line, notice.to_bytes())
         signature = member.ports.keys.sign(Purpose.OPERATE, message)
         return RecallAck(notice.id, member.id, known, key, int(algorithm), signature)

@@ -193,7 +193,7 @@ class Releases:
         public = member.reading.hpke_key(request.requester)
         if public is None:
             raise Refused(Why.STAFF, f"{request.requester} has no sealing key that counts now")
-        info = delivery_info(member.ports.ledger.ledger_id, member.id, request.requester, tag)
+        info = delivery_info(member.ports.ledger.line, member.id, request.requester, tag)
         sealed = seal_to(public, info, pad(bundle.to_bytes(), floor=_ANSWER_FLOOR))
         facts = MarkFacts(
             tag, judged.statement.to_bytes(), commitments.decision_digest(decisions), request.consent, n, previous,

@@ -184,14 +184,14 @@ class Requests:
         member, ledger = self._member, self._member.ports.ledger
         size, root = ledger.recent()
         request = Request(
-            ledger.ledger_id, member.id, custodian, encounter.handle, consent, purpose, encounter.commitment, mode,
+            ledger.line, member.id, custodian, encounter.handle, consent, purpose, encounter.commitment, mode,
             member.now(), member.ports.entropy.bytes(16), size, root, glass, reason,
         )  # fmt: skip
-        return sign_statement(ledger.ledger_id, request.to_bytes(), staff.certificate, staff.sign)
+        return sign_statement(ledger.line, request.to_bytes(), staff.certificate, staff.sign)
 
     def statement(self, staff: StaffSigner, words: bytes) -> SignedStatement:
         """Any other statement in one person's name."""
-        return sign_statement(self._member.ports.ledger.ledger_id, words, staff.certificate, staff.sign)
+        return sign_statement(self._member.ports.ledger.line, words, staff.certificate, staff.sign)
 
     async def fetch_ahead(
         self,

@@ -28,6 +28,7 @@ from commonward.adapters.cometbft.home import (
     StateSync,
     Tuning,
     chain_id,
+    first_height,
     node_id,
 )
 from commonward.adapters.cometbft.process import Child, find_binary
@@ -147,7 +148,7 @@ class CometEngine:
         self._seed = seed
         self._cosigned = cosigned
         self._tuning = tuning or Tuning()
-        self._application = CometApplication(replica, chain_id(genesis), snapshots)
+        self._application = CometApplication(replica, chain_id(genesis), first_height(genesis), snapshots)
         self._state_sync = state_sync
         self._child = Child(binary or find_binary(), home, self._tuning.go_collector)
         self._standing: Standing | None = None
@@ -213,7 +214,7 @@ class CometEngine:
             external=self._external,
             peers={node: self._addresses[member] for member, node in self._nodes().items()},
             # What this node executed by itself is worth more than a snapshot, and CometBFT takes none over blocks.
-            state_sync=self._state_sync if self._replica.height == 0 else None,
+            state_sync=self._state_sync if self._replica.info()[0] == 0 else None,
         )
 
     def _nodes(self) -> dict[MemberId, str]:

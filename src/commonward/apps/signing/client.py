@@ -177,6 +177,10 @@ class RemoteGate:
         return self._trust.ledger_id
 
     @property
+    def line(self) -> LedgerId:
+        return self._trust.genesis.line
+
+    @property
     def trust(self) -> Trust:
         return self._trust
 
@@ -470,7 +474,7 @@ class RemoteGate:
         return OpeningAck.waits(deposit)
 
     def _acknowledged(self, deposit: OpeningDeposit, ack: OpeningAck) -> bool:
-        return acknowledges(ack, self.ledger_id, deposit, self.operate_key(deposit.to, ack.key))
+        return acknowledges(ack, self.line, deposit, self.operate_key(deposit.to, ack.key))
 
     def operate_key(self, member: MemberId, key: bytes) -> tuple[int, bytes] | None:
         signers = self._now_context().members.signers

@@ -56,7 +56,7 @@ class SealingKeys:
             self._drawer.put(key, _Wrapped(wrapped, at), under=handle)
 
     def _fresh(self, ledger: LedgerId, member: MemberId, at: int) -> None:
-        if ledger != self._member.ports.ledger.ledger_id or member != self._member.id:
+        if ledger != self._member.ports.ledger.line or member != self._member.id:
             raise NotYours("asked of another member, or on another ledger")
         if abs(self._member.now() - at) > self._member.practice.request_lasts_ms:
             raise NotYours("asked too long ago, or in the future")

@@ -208,7 +208,7 @@ class KeptPatient(Patient):
         found: list[LinkPaper] = []
         after = 0
         while True:
-            wanted = PapersWanted(self.gate.ledger_id, member, self.handle, self.gate.now(), after)
+            wanted = PapersWanted(self.gate.line, member, self.handle, self.gate.now(), after)
             wanted = replace(wanted, proof=await self.signer.possess(wanted.digest()))
             papers = (await self.gate.papers(wanted)).papers
             if not papers:
@@ -216,7 +216,7 @@ class KeptPatient(Patient):
             after = max(paper.number for paper in papers)
             for paper in papers:
                 if paper.kind is PaperKind.LINK:
-                    info = paper_info(self.gate.ledger_id, self.handle, paper.kind)
+                    info = paper_info(self.gate.line, self.handle, paper.kind)
                     with contextlib.suppress(envelope.EnvelopeError, MessageError):  # read_log names such papers
                         link = LinkPaper.parse(envelope.unpad(self.signer.open_sealed(info, paper.sealed)))
                         if link.custodian == member and link.handle == self.handle:
@@ -329,7 +329,7 @@ class WalletFolder:
         signed = _genesis(genesis, folder)
         passkey = SoftwarePasskey.create(_origin(signed.genesis, site, folder), signed.genesis.rp_id)
         made = cls(folder, passkey, signed, site, lock)
-        ledger = signed.genesis.ledger_id
+        ledger = signed.genesis.line
         name = handle or Handle(entropy.bytes(16))
         private = sealing or entropy.bytes(32)
         wrapped = wrap_sealing(made.passkey, ledger, name, private, entropy.bytes(12))
@@ -481,7 +481,7 @@ async def keep_sealing_key(gate: RemoteGate, signer: SoftwareSigner, kept: Kept)
 async def fetch_sealing_key(gate: RemoteGate, signer: SoftwareSigner, handle: Handle) -> bytes | None:
     """The wrapped sealing key from any member that keeps it for this passkey, for a new device."""
     for member, _, _ in gate.members():
-        asked = KeyWanted(gate.ledger_id, member, handle, gate.now())
+        asked = KeyWanted(gate.line, member, handle, gate.now())
         asked = replace(asked, proof=await signer.possess(asked.digest()))
         with contextlib.suppress(PeerAway):
             found = gate.fetch_key(asked)
