@@ -34,13 +34,13 @@ from commonward.adapters.cometbft.proto.abci_pb2 import (
     Validator,
 )
 from commonward.adapters.cometbft.rpc import refusals_from_log
-from commonward.adapters.cometbft.snapshots import Applied, Offer, OfferAnswer
 from commonward.ledger.encoding import decode
 from commonward.ledger.ids import Digest, MemberId
 from commonward.ledger.members import Validator as Power
 from commonward.ledger.rules import Header
 from commonward.workflows.agreeing import Agreed
 from commonward.workflows.checking import Verdict
+from commonward.workflows.snapshots import Applied, ChunkAnswer, OfferAnswer, Offered
 
 D = Digest(bytes(32))
 AT = Timestamp(seconds=1_790_000_000, nanos=123_999_999)
@@ -169,8 +169,10 @@ async def test_a_chain_begins_with_our_validators_and_app_hash_or_not_at_all(twi
     begun = await ask(twin, Request(init_chain=RequestInitChain(chain_id=CHAIN, initial_height=1)))
     assert begun.init_chain.app_hash == b"h" * 40
     assert [(each.pub_key.ed25519, each.power) for each in begun.init_chain.validators] == [(b"n" * 32, 10)]
-    with pytest.raises(WrongChain, match="expected chain commonward-00"):
+    with pytest.raises(WrongChain, match="expected chain commonward-00 from height 1"):
         await ask(twin, Request(init_chain=RequestInitChain(chain_id="another", initial_height=1)))
+    with pytest.raises(WrongChain, match="from 2"):
+        await ask(twin, Request(init_chain=RequestInitChain(chain_id=CHAIN, initial_height=2)))
 
 
 async def test_info_tells_what_was_kept(twin: Twin) -> None:
@@ -200,21 +202,34 @@ async def test_without_snapshots_none_is_offered_and_none_taken(twin: Twin) -> N
 class Store:
     """Implements `Snapshots` for one of height 8."""
 
-    async def list(self) -> Sequence[Offer]:
-        return [Offer(8, 1, 2, b"hash", b"meta")]
+    def __init__(self) -> None:
+        self.kept: list[int] = []
 
-    async def chunk(self, height: int, format: int, index: int) -> bytes:
-        return b"%d/%d/%d" % (height, format, index)
+    async def committed(self, height: int) -> None:
+        self.kept.append(height)
 
-    async def offer(self, offer: Offer, app_hash: bytes) -> OfferAnswer:
-        return "accept" if offer == Offer(8, 1, 2, b"hash", b"meta") and app_hash == b"trusted" else "reject"
+    def offers(self) -> Sequence[Offered]:
+        return [Offered(8, 1, 2, b"hash", b"meta")]
 
-    async def apply(self, index: int, chunk: bytes, sender: str) -> Applied:
-        return Applied("retry", (index,), (sender,)) if chunk == b"bad" else Applied("accept")
+    def chunk(self, height: int, form: int, index: int) -> bytes:
+        return b"%d/%d/%d" % (height, form, index)
+
+    def offer(self, offered: Offered, app_hash: bytes) -> OfferAnswer:
+        good = offered == Offered(8, 1, 2, b"hash", b"meta") and app_hash == b"trusted"
+        return OfferAnswer.ACCEPT if good else OfferAnswer.REJECT
+
+    async def apply(self, index: int, data: bytes, sender: str) -> Applied:
+        return Applied(ChunkAnswer.RETRY, (index,), (sender,)) if data == b"bad" else Applied(ChunkAnswer.ACCEPT)
+
+
+async def test_snapshots_hear_of_each_block_that_was_kept(twin: Twin) -> None:
+    twin.height, store = 12, Store()
+    await CometApplication(twin, CHAIN, snapshots=store).answer("commit", Request(commit=RequestCommit()))
+    assert store.kept == [12]
 
 
 async def test_a_snapshot_travels_through_the_four_requests(twin: Twin) -> None:
-    application = CometApplication(twin, CHAIN, Store())
+    application = CometApplication(twin, CHAIN, snapshots=Store())
 
     async def of(request: Request) -> Response:
         return await application.answer(request.WhichOneof("value") or "", request)

@@ -5,6 +5,7 @@ The app hash is size and root of the log, so a block in which nothing happened l
 the next one only at its interval.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
@@ -36,10 +37,11 @@ from commonward.adapters.cometbft.proto.abci_pb2 import (
 )
 from commonward.adapters.cometbft.proto.keys_pb2 import PublicKey
 from commonward.adapters.cometbft.rpc import refusals_to_log
-from commonward.adapters.cometbft.snapshots import NoSnapshots, Offer, Snapshots
+from commonward.adapters.cometbft.snapshots import NoSnapshots, Snapshots
 from commonward.ledger.encoding import encode
 from commonward.ledger.ids import BlockTime, Digest, Height
 from commonward.ledger.rules import Header
+from commonward.workflows.snapshots import Offered
 
 __all__ = ["CometApplication", "Executing", "WrongChain", "header_of", "misbehaved_of"]
 
@@ -169,8 +171,8 @@ class CometApplication:
         asked = request.init_chain
         if asked.chain_id != self._chain or asked.initial_height != self._first_height:
             raise WrongChain(
-                f"expected chain {self._chain} from height {self._first_height}, got {asked.chain_id}, "
-                f"{asked.initial_height}"
+                f"expected chain {self._chain} from height {self._first_height}, got {asked.chain_id} from "
+                f"{asked.initial_height}: remove CometBFT's home, which is another ledger's"
             )
         _, app_hash = self._replica.info()
         validators = [_update(each.public, each.power) for each in self._replica.validators()]
@@ -208,7 +210,9 @@ class CometApplication:
         )
 
     async def _commit(self, request: Request) -> Response:
-        return Response(commit=ResponseCommit(retain_height=await self._replica.commit()))
+        retain = await self._replica.commit()
+        await self._snapshots.committed(self._replica.info()[0])
+        return Response(commit=ResponseCommit(retain_height=retain))
 
     # ------------------------------------------------------------------------------------------------------- questions
 
@@ -236,30 +240,28 @@ class CometApplication:
     async def _list(self, request: Request) -> Response:
         found = [
             Snapshot(height=each.height, format=each.format, chunks=each.chunks, hash=each.hash, metadata=each.metadata)
-            for each in await self._snapshots.list()
+            for each in self._snapshots.offers()
         ]
         return Response(list_snapshots=ResponseListSnapshots(snapshots=found))
 
     async def _load(self, request: Request) -> Response:
         asked = request.load_snapshot_chunk
-        chunk = await self._snapshots.chunk(asked.height, asked.format, asked.chunk)
+        chunk = await asyncio.to_thread(self._snapshots.chunk, asked.height, asked.format, asked.chunk)
         return Response(load_snapshot_chunk=ResponseLoadSnapshotChunk(chunk=chunk))
 
     async def _offer(self, request: Request) -> Response:
         asked = request.offer_snapshot
         offered = asked.snapshot
-        answer = await self._snapshots.offer(
-            Offer(offered.height, offered.format, offered.chunks, offered.hash, offered.metadata), asked.app_hash
+        answer = self._snapshots.offer(
+            Offered(offered.height, offered.format, offered.chunks, offered.hash, offered.metadata), asked.app_hash
         )
-        return Response(offer_snapshot=ResponseOfferSnapshot(result=answer.upper()))
+        return Response(offer_snapshot=ResponseOfferSnapshot(result=answer.name))
 
     async def _apply(self, request: Request) -> Response:
         asked = request.apply_snapshot_chunk
         done = await self._snapshots.apply(asked.index, asked.chunk, asked.sender)
         return Response(
             apply_snapshot_chunk=ResponseApplySnapshotChunk(
-                result=done.answer.upper(),
-                refetch_chunks=done.refetch,
-                reject_senders=done.reject,
+                result=done.answer.name, refetch_chunks=done.refetch, reject_senders=done.reject
             )
         )

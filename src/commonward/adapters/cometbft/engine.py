@@ -148,7 +148,7 @@ class CometEngine:
         self._seed = seed
         self._cosigned = cosigned
         self._tuning = tuning or Tuning()
-        self._application = CometApplication(replica, chain_id(genesis), first_height(genesis), snapshots)
+        self._application = CometApplication(replica, chain_id(genesis), snapshots, first_height(genesis))
         self._state_sync = state_sync
         self._child = Child(binary or find_binary(), home, self._tuning.go_collector)
         self._standing: Standing | None = None

@@ -26,7 +26,18 @@ from commonward.ledger.genesis import Genesis
 from commonward.ledger.ids import MemberId, Purpose
 from commonward.ledger.members import validator_address
 
-__all__ = ["ABCI_SOCKET", "RPC_SOCKET", "VOTE_STATE", "Facts", "Home", "HomeDamaged", "Tuning", "chain_id", "node_id"]
+__all__ = [
+    "ABCI_SOCKET",
+    "RPC_SOCKET",
+    "VOTE_STATE",
+    "Facts",
+    "Home",
+    "HomeDamaged",
+    "Tuning",
+    "chain_id",
+    "first_height",
+    "node_id",
+]
 
 VOTE_STATE: Final = Path("data/priv_validator_state.json")
 ABCI_SOCKET: Final = "abci.sock"
@@ -99,6 +110,11 @@ def node_id(public: bytes) -> str:
 
 def chain_id(genesis: Genesis) -> str:
     return f"commonward-{genesis.ledger_id.hex()[:16]}"
+
+
+def first_height(genesis: Genesis) -> int:
+    """Of the first block: heights go on where the ledger that this one goes on from ended."""
+    return genesis.height + 1
 
 
 class Home:
@@ -216,7 +232,7 @@ def _genesis(genesis: Genesis) -> dict[str, Any]:
     return {
         "genesis_time": f"{time}.{(genesis.created + 1) % 1000:03d}Z",
         "chain_id": chain_id(genesis),
-        "initial_height": str(genesis.height + 1),
+        "initial_height": str(first_height(genesis)),
         "consensus_params": {
             # -1: a proposer sees all that waits, so that who floods first keeps nobody out; what a block may hold is
             # a rule of the ledger, and every node judges proposals by it.
