@@ -279,10 +279,11 @@ class Net:
     # --------------------------------------------------------------------------------------------------------- using
 
     def sign(self, payload: Payload, *, by: "str | SoftPasskey", at: str = "") -> bytes:
-        """A transaction, fresh by what the node of `at` (or any) knows."""
+        """A transaction, fresh by what the node of `at` knows (the signer's own by default)."""
         signer = member_soft_key(by, Purpose.OPERATE) if isinstance(by, str) else by
         author = signer.author if isinstance(signer, SoftPasskey) else signer.id
-        node = self.nodes[at or next(iter(self.nodes))].replica
+        home = by if isinstance(by, str) and by in self.nodes else next(iter(self.nodes))
+        node = self.nodes[at or home].replica
         body = build_body(
             self.genesis.ledger_id, payload, next(self._nonces).to_bytes(16, "big"), node.recent(),
             max(node.tip_time(), WallClock().now()) + 100_000, author=author,

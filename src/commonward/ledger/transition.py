@@ -287,6 +287,13 @@ class Machine:
             return None
         return tx.digest
 
+    def is_ahead(self, raw: bytes) -> bool:
+        """Whether a transaction names a checkpoint that we are not at yet: its author has seen a block more than we."""
+        try:
+            return self._parse(raw).recent.size > self.tip.size
+        except Refusal:
+            return False
+
     def signatures(self, bundle: Bundle) -> int:
         """How many signatures a block counts for a bundle: its own, and those of its readable transactions."""
         count = 1

@@ -194,36 +194,36 @@ class AgreeingReplica(Replica):
         Never raises for what the bytes hold.
         """
         if again:
-            return self._check_again(bundle)
+            return self._still_waits(bundle)
         checked = await self._checker.look(bundle, self._clock.now())
         verdict = checked.verdict
         if not verdict.good:
             ours = checked.carrier == self.member
             if ours or verdict.why or any(code not in _PASSED for _, code, _ in verdict.refusals):
                 return verdict
-            # Another member's, of which some landed meanwhile by another road: what is new in it may wait.
-            now = BlockTime(max(self._clock.now(), self.tip_time()))
-            if not any(self._machine.is_new(raw, now) for raw in self._raws_of(bundle)):
-                return verdict
+            # Another member's, of which some landed meanwhile by another road, or whose author is a block ahead of us.
+            return self._still_waits(bundle)
         try:
             self._waiting.add(bundle, checked.carrier, _WAITING_BLOCKS * self._machine.quota()[1])
         except WaitingFull as why:
-            return Verdict(why=str(why))
+            return Verdict(why=str(why), later=True)
         return Verdict()
 
-    def _check_again(self, bundle: bytes) -> Verdict:
+    def _still_waits(self, bundle: bytes) -> Verdict:
+        """By its carrier, and by what it brings: its transactions' signatures are not looked at."""
         try:
             parsed = parse_bundle(bundle, self.ledger_id)
             header = Header(Height(self.height + 1), BlockTime(max(self._clock.now(), self.tip_time() + 1)))
             carrier = self._machine.carrier_of(parsed, header)
         except (ValueError, InvalidBlock) as why:
             return Verdict(why=str(why))
-        if not any(self._machine.is_new(raw, header.time) for raw in parsed.transactions):
+        machine = self._machine
+        if not any(machine.is_new(raw, header.time) or machine.is_ahead(raw) for raw in parsed.transactions):
             return Verdict(why="brings nothing new: each of its transactions landed or expired")
         try:
             self._waiting.add(bundle, carrier, _WAITING_BLOCKS * self._machine.quota()[1])
         except WaitingFull as why:
-            return Verdict(why=str(why))
+            return Verdict(why=str(why), later=True)
         return Verdict()
 
     def _raws_of(self, bundle: bytes) -> tuple[bytes, ...]:

@@ -23,10 +23,12 @@ _THREADS_FROM: Final = 8
 
 
 class Verdict(NamedTuple):
-    """What became of a bundle: good when both are empty, else these transactions, or the whole, stopped it."""
+    """What became of a bundle: good when `refusals` and `why` are empty, else these transactions, or the whole, stopped
+    it. `later`: nothing is wrong with it, but there is no room now."""
 
     refusals: tuple[tuple[Digest, int, str], ...] = ()
     why: str = ""
+    later: bool = False
 
     @property
     def good(self) -> bool:

@@ -36,7 +36,7 @@ from commonward.adapters.cometbft.proto.abci_pb2 import (
     ValidatorUpdate,
 )
 from commonward.adapters.cometbft.proto.keys_pb2 import PublicKey
-from commonward.adapters.cometbft.rpc import refusals_to_log
+from commonward.adapters.cometbft.rpc import CODE_LATER, CODE_REFUSED, refusals_to_log
 from commonward.adapters.cometbft.snapshots import NoSnapshots, Snapshots
 from commonward.ledger.encoding import encode
 from commonward.ledger.ids import BlockTime, Digest, Height
@@ -64,6 +64,9 @@ class Verdict(Protocol):
 
     @property
     def why(self) -> str: ...
+
+    @property
+    def later(self) -> bool: ...
 
 
 class Outcomes(Protocol):
@@ -221,7 +224,8 @@ class CometApplication:
         verdict = await self._replica.check(asked.tx, again=asked.type == CheckTxType.RECHECK)
         if not verdict.refusals and not verdict.why:
             return Response(check_tx=ResponseCheckTx())
-        return Response(check_tx=ResponseCheckTx(code=1, log=refusals_to_log(verdict.refusals, verdict.why)))
+        code = CODE_LATER if verdict.later else CODE_REFUSED
+        return Response(check_tx=ResponseCheckTx(code=code, log=refusals_to_log(verdict.refusals, verdict.why)))
 
     async def _query(self, request: Request) -> Response:
         path = request.query.path

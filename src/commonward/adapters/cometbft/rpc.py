@@ -7,7 +7,7 @@ import asyncio
 import base64
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +19,9 @@ __all__ = ["Handed", "Rpc", "RpcAway", "Standing", "refusals_from_log", "refusal
 
 _TEXT: Final = 300
 _CODE_OK: Final = 0
+CODE_REFUSED: Final = 1
+CODE_LATER: Final = 2
+"""Nothing is wrong with the bundle, but its carrier has as much waiting as it may."""
 
 # What CometBFT's mempool says, by the words of its errors (they have no codes); tests hold both versions to them.
 _IN_CACHE: Final = "tx already exists in cache"
@@ -102,7 +105,8 @@ class Rpc:
             return Handed(why=text[:_TEXT], later=any(each in text for each in _FULL))
         if int(result["code"]) == _CODE_OK:
             return Handed()
-        return refusals_from_log(str(result.get("log", "")))
+        found = refusals_from_log(str(result.get("log", "")))
+        return replace(found, later=True) if int(result["code"]) == CODE_LATER else found
 
     async def standing(self) -> Standing:
         """Raises RpcAway."""
