@@ -1,6 +1,7 @@
 """`commonward verify FILE`: checks evidence offline, with no account and no data directory, and says each step.
 
-    python -m commonward.apps.verify FILE... --trust TRUST [--record RECORD] [--against FILE] [--lang zh] [--json]
+    python -m commonward.apps.verify FILE... --trust TRUST [--record RECORD] [--against FILE]
+        [--tsa-certificate PEM] [--lang zh] [--json]
 
 Exit status: 0 when every file convinces, 1 when one does not, 2 when one cannot be read. Without --trust, the file
 `trust` or `*.trust` beside the evidence is taken, if there is exactly one. Two files that rest on two histories of one
@@ -21,6 +22,7 @@ from commonward.apps.verify_forks import Comparison, compare
 from commonward.apps.verify_report import CONVINCES, DOES_NOT, UNREADABLE, Report, printable, verify_file
 from commonward.apps.verify_words import WORDS
 from commonward.records.misbehaviour import notes_in, write_proofs
+from commonward.records.timestamps import TokenUnreadable, read_authorities
 from commonward.records.trust import fingerprint_words
 
 __all__ = ["CONVINCES", "DOES_NOT", "UNREADABLE", "Report", "main", "verify_file"]
@@ -58,14 +60,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="evidence, trust file or checkpoint of another history",
     )  # fmt: skip
     parser.add_argument("--proof", type=Path, help="where to write the proof, if a key signed two roots for one size")
+    parser.add_argument(
+        "--tsa-certificate", type=Path, help="certificates (PEM) of the time-stamping authority, up to its root"
+    )
     parser.add_argument("--lang", choices=sorted(WORDS), default="en")
     parser.add_argument("--json", action="store_true", help="one JSON object a file and line")
     asked = parser.parse_args(argv)
+    try:
+        authorities = None if asked.tsa_certificate is None else asked.tsa_certificate.read_bytes()
+        if authorities is not None:
+            read_authorities(authorities)
+    except (OSError, TokenUnreadable) as cause:
+        why = cause.strerror if isinstance(cause, OSError) else cause
+        _tell(str(asked.tsa_certificate), _unreadable(f"{why}", asked.lang), asked.lang, as_json=asked.json)
+        return UNREADABLE
     worst = CONVINCES
     by_trust: dict[bytes, dict[str, bytes]] = {}
     for path in asked.files:
         try:
-            report = _judged(path, asked.trust, asked.record, asked.lang, by_trust)
+            report = _judged(path, asked.trust, asked.record, authorities, asked.lang, by_trust)
         except OSError as cause:
             report = _unreadable(f"{cause.filename}: {cause.strerror}", asked.lang)
         worst = max(worst, report.exit_code)
@@ -88,7 +101,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _judged(
-    path: Path, trust: Path | None, record: Path | None, lang: str, by_trust: dict[bytes, dict[str, bytes]]
+    path: Path,
+    trust: Path | None,
+    record: Path | None,
+    authorities: bytes | None,
+    lang: str,
+    by_trust: dict[bytes, dict[str, bytes]],
 ) -> Report:
     """Reads and judges one file, and notes it under its trust file if it could be read. Raises OSError."""
     evidence_bytes = path.read_bytes()
@@ -96,7 +114,8 @@ def _judged(
     if trust is None:
         return Report(UNREADABLE, WORDS[lang]["no-trust"])
     trust_bytes = trust.read_bytes()
-    report = verify_file(evidence_bytes, trust_bytes, None if record is None else record.read_bytes(), lang=lang)
+    about = None if record is None else record.read_bytes()
+    report = verify_file(evidence_bytes, trust_bytes, about, authorities, lang=lang)
     if report.exit_code != UNREADABLE:
         by_trust.setdefault(trust_bytes, {})[str(path)] = evidence_bytes
     return report

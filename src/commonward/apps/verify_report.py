@@ -125,13 +125,19 @@ def _verdict(judgement: Judgement, words: Mapping[str, str]) -> str:
 
 
 def verify_file(
-    evidence_bytes: bytes, trust_bytes: bytes, record_bytes: bytes | None = None, *, lang: str = "en"
+    evidence_bytes: bytes,
+    trust_bytes: bytes,
+    record_bytes: bytes | None = None,
+    authorities: bytes | None = None,
+    *,
+    lang: str = "en",
 ) -> Report:
     """Judges one evidence file, or a proof that a key signed two roots. Never raises for what is in the files.
 
     Args:
         record_bytes: the record's stored bytes, the raw source message, or a release's sealed bundle, when it is not
             inside the evidence or is to be compared with it.
+        authorities: certificates (PEM) of the time-stamping authorities that the reader believes.
     """
     words = WORDS[lang]
     try:
@@ -143,7 +149,7 @@ def verify_file(
     except TrustRefused as cause:
         return Report(DOES_NOT, words["untrusted"].format(why=printable(str(cause))))
     if isinstance(shown, Evidence):
-        return _report(judge(shown, trust, record_bytes), trust, lang)
+        return _report(judge(shown, trust, record_bytes, authorities), trust, lang)
     return _accusation(shown, trust, lang)
 
 
@@ -153,10 +159,12 @@ def _report(judgement: Judgement, trust: Trust, lang: str) -> Report:
     if judgement.before is not None:
         after, ordered = judgement.signed_after, judgement.ordered
         notes.append(
-            words["bracket"].format(
+            words["bracket" if judgement.stamped is None else "stamped-bracket"].format(
                 after=words["unknown"] if after is None else when(after),
                 ordered=words["unknown"] if ordered is None else when(ordered),
                 before=when(judgement.before),
+                stamped="" if judgement.stamped is None else when(judgement.stamped),
+                stamper=printable(judgement.stamper),
             )
         )
     if judgement.pilot:

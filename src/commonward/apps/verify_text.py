@@ -70,6 +70,22 @@ EN: Final[Sentences] = {
         "It names a checkpoint that is later than itself.",
         "Since when it may have been signed was not checked: the file does not show the checkpoint it names.",
     ),
+    "stamped": (
+        "Its time stamp is over the same history at {size} entries, which hold it already.",
+        "Its time stamp is over {size} entries of which nothing shows that they are this history and hold it.",
+        "",
+    ),
+    "time-stamp": (
+        "The time-stamping authority {name} signed that this history stood before {before} (its number {serial}).",
+        "Its time stamp does not hold: {why}.",
+        "Its time stamp says that it is by {name}, of {time}. Whether it is was not checked: give the authority's "
+        "certificate with --tsa-certificate FILE.",
+    ),
+    "no-stamp": (
+        "",
+        "",
+        "That a time-stamping authority vouches for a time was not checked: the file has no time stamp.",
+    ),
     "signature": (
         "Its signature holds.",
         "Its signature does not hold: {why}.",
@@ -168,6 +184,17 @@ ZH: Final[Sentences] = {
         "它引用的检查点晚于它自己。",
         "它最早何时签署未检查：文件没有给出它引用的检查点。",
     ),
+    "stamped": (
+        "其时间戳针对同一段历史的前 {size} 条，其中已有此结果。",
+        "其时间戳针对的 {size} 条，没有任何内容表明它们属于这段历史并含有此结果。",
+        "",
+    ),
+    "time-stamp": (
+        "时间戳机构 {name} 签署：这段历史在 {before} 之前已经存在（编号 {serial}）。",
+        "其时间戳不成立：{why}。",
+        "其时间戳自称由 {name} 于 {time} 签发；是否属实未检查：请用 --tsa-certificate 文件 给出该机构的证书。",
+    ),
+    "no-stamp": ("", "", "是否有时间戳机构为时间作证未检查：文件没有时间戳。"),
     "signature": ("其签名有效。", "其签名无效：{why}。", ""),
     "author": (
         "签署它的密钥当时登记在 {member} 名下。",

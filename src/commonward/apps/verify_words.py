@@ -20,6 +20,8 @@ WORDS: Final[Mapping[str, Mapping[str, str]]] = {
         "untrusted": "The trust file does not hold: {why}.",
         "no-trust": "No trust file: give one with --trust FILE (get it from two members and compare).",
         "bracket": "Time: signed after {after}; ordered after {ordered}; all of it before {before}.",
+        "stamped-bracket": "Time: signed after {after}; ordered after {ordered}; all of it before {stamped}, as the "
+        "time-stamping authority {stamper} says, and before {before}, as the members who cosigned say.",
         "unknown": "an unknown time",
         "pilot": "This ledger is a pilot: one party could rewrite it.",
         "genesis": "Genesis fingerprint: {fingerprint}",
@@ -64,6 +66,8 @@ WORDS: Final[Mapping[str, Mapping[str, str]]] = {
         "untrusted": "信任文件不成立：{why}。",
         "no-trust": "没有信任文件：请用 --trust 文件 给出（从两个成员处取得并比较）。",
         "bracket": "时间：签署于 {after} 之后；排序于 {ordered} 之后；全部在 {before} 之前。",
+        "stamped-bracket": "时间：签署于 {after} 之后；排序于 {ordered} 之后；"
+        "时间戳机构 {stamper} 证明全部在 {stamped} 之前，联署成员证明全部在 {before} 之前。",
         "unknown": "未知时间",
         "pilot": "该账本为试点：单独一方就可以改写它。",
         "genesis": "创世指纹：{fingerprint}",

@@ -5,7 +5,7 @@ Form: C2SP tlog-proof. The proven leaf is the transaction's outcome leaf [1, dig
 
     {1: transaction, 2: [height, header time, code], 3: [algorithm, public key of the author],
      4: [[index, height, header time, state root, path, shared, [[state key, value or absent, map proof] ...]] ...],
-     5: what the transaction commits to}
+     5: what the transaction commits to, 6: [time-stamp token, size, root, path] (may be absent)}
 
 Field 4 are block leaves of the same log: the transaction's own block, the block that its recent checkpoint ended with
 (it was signed after that), and any whose state shows something (a key, an open consent, a certificate not revoked).
@@ -14,6 +14,10 @@ Their paths share their upper part with the transaction's; only what differs is 
 Field 5, for an AnchorBatch, is one record: {1: salt, 2: index in the batch, 3: path (16 hashes), 4: stored bytes (may
 be absent)}. For all other kinds it is {field of the payload: [salt, value]}: openings, as many as the holder shows.
 The rules of a Consent are salted one by one: its field 5 is [32 zero bytes, [opened rule ...]] (`openings`).
+
+Field 6 is a time stamp (RFC 3161, `timestamps`) over a checkpoint of the same log that holds the transaction already:
+its size and root, and the consistency path (RFC 9162) from it to the checkpoint of the note. So a token that was made
+once serves all that came before it, whatever checkpoint the evidence rests on.
 """
 
 from collections.abc import Mapping, Sequence
@@ -114,6 +118,26 @@ class RecordStatement:
         raise EvidenceUnreadable("expected a record's salt, index, path of 16 hashes, and perhaps its bytes")
 
 
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """A time-stamp token over the checkpoint of this size and root, which the log of the note continues by `path`."""
+
+    token: bytes
+    size: int
+    root: Digest
+    path: tuple[bytes, ...]
+
+    def to_value(self) -> list[Encodable]:
+        return [self.token, self.size, self.root, b"".join(self.path)]
+
+    @classmethod
+    def from_value(cls, value: Value) -> "Stamp":
+        match value:
+            case [bytes(token), int(size), bytes(root), bytes(path)] if size > 0 and len(root) == _HASH:
+                return cls(token, size, Digest(root), _hashes(path))
+        raise EvidenceUnreadable("expected a time stamp [token, size, root, path]")
+
+
 Openings = Mapping[int, tuple[bytes, Value]]
 """Field number of the payload -> (salt, value)."""
 
@@ -134,6 +158,7 @@ class Evidence:
     blocks: tuple[BlockLeaf, ...]
     statement: "RecordStatement | Openings"
     note: bytes
+    stamp: Stamp | None = None
 
     @classmethod
     def of(
@@ -149,6 +174,7 @@ class Evidence:
         note: bytes,
         blocks: Sequence[BlockLeaf] = (),
         statement: "RecordStatement | Openings | None" = None,
+        stamp: Stamp | None = None,
     ) -> "Evidence":
         """Puts an evidence file together.
 
@@ -159,11 +185,12 @@ class Evidence:
             index, path: its leaf's place in the log, and inclusion in the checkpoint of `note`.
             note: a cosigned checkpoint of the log at least that long.
             blocks: block leaves with paths to the same checkpoint; see the module.
+            stamp: a time stamp over that checkpoint or an earlier one that holds the transaction.
         """
         algorithm, public = author
         return cls(
             raw, parse_transaction(raw), height, time, code, Algorithm(algorithm), public, index, tuple(path),
-            tuple(blocks), {} if statement is None else statement, note,
+            tuple(blocks), {} if statement is None else statement, note, stamp,
         )  # fmt: skip
 
     def to_bytes(self) -> bytes:
@@ -173,15 +200,14 @@ class Evidence:
             said = statement.to_value()
         else:
             said = {field: list(opening) for field, opening in statement.items()}
-        extra = encode(
-            {
-                1: self.raw,
-                2: [self.height, self.time, self.code],
-                3: [int(self.algorithm), self.public],
-                4: [self._block_value(block) for block in self.blocks],
-                5: said,
-            }
-        )
+        fields: dict[int, Encodable] = {
+            1: self.raw,
+            2: [self.height, self.time, self.code],
+            3: [int(self.algorithm), self.public],
+            4: [self._block_value(block) for block in self.blocks],
+            5: said,
+        }
+        extra = encode(fields if self.stamp is None else {**fields, 6: self.stamp.to_value()})
         lines = [HEADER, f"extra {to_base64(extra)}", f"index {self.index}", *map(to_base64, self.path), "", ""]
         return "\n".join(lines).encode() + self.note
 
@@ -238,6 +264,7 @@ def _hashes(joined: bytes) -> tuple[bytes, ...]:
 
 
 def _read(extra: Value, index: int, path: tuple[bytes, ...], note: bytes) -> Evidence:
+    stamp = Stamp.from_value(extra[6]) if isinstance(extra, dict) and 6 in extra else None
     match extra:
         case {
             1: bytes(raw),
@@ -246,7 +273,7 @@ def _read(extra: Value, index: int, path: tuple[bytes, ...], note: bytes) -> Evi
             4: list(blocks),
             5: dict(said),
             **rest,
-        } if not rest:
+        } if rest.keys() <= {6}:
             transaction = read_transaction(raw)
             statement: RecordStatement | Openings
             if isinstance(transaction.payload, AnchorBatch):
@@ -255,7 +282,7 @@ def _read(extra: Value, index: int, path: tuple[bytes, ...], note: bytes) -> Evi
                 statement = {field: _opening(opening) for field, opening in said.items()}
             return Evidence(
                 raw, transaction, height, time, code, Algorithm(algorithm), public, index, path,
-                tuple(_block(block, path) for block in blocks), statement, note,
+                tuple(_block(block, path) for block in blocks), statement, note, stamp,
             )  # fmt: skip
     raise EvidenceUnreadable("expected {transaction, outcome, author's key, blocks, statement} in the extra data")
 

@@ -21,7 +21,7 @@ from commonward.ledger.encoding import Value, decode, digest
 from commonward.ledger.ids import BlockTime, KeyId, MemberId, Purpose, key_id
 from commonward.ledger.members import Key, key_key, revoked_staff_key
 from commonward.ledger.members.weights import ORIGINS_KEY
-from commonward.ledger.merkle.log import leaf_hash, verify_inclusion
+from commonward.ledger.merkle.log import leaf_hash, verify_consistency, verify_inclusion
 from commonward.ledger.merkle.map_proof import verify_absence, verify_presence
 from commonward.ledger.proofs import MemberProof, check_member, check_passkey, parse_proof
 from commonward.ledger.refusals import REFUSALS, Refusal
@@ -35,6 +35,14 @@ from commonward.records.fingerprint import Fingerprint, fingerprint, source_fing
 from commonward.records.openings import OpenedRule, OpeningError, commit
 from commonward.records.signers import Why, uncounted
 from commonward.records.stored import Stored
+from commonward.records.timestamps import (
+    Token,
+    TokenRefused,
+    TokenUnreadable,
+    check_token,
+    imprint_of,
+    read_token,
+)
 from commonward.records.trust import Trust
 
 
@@ -60,6 +68,7 @@ class Finding:
 class Judgement:
     """All findings in order. `signed_after`, `ordered`, `before`: the time bracket in ms, None where not shown.
 
+    `stamped`: by when a time-stamping authority, `stamper`, says that it stood; None where none was believed.
     `operator`: who ordered the ledger when the checkpoint was signed; "" where the members' consensus did.
     """
 
@@ -71,6 +80,8 @@ class Judgement:
     ordered: int | None = None
     before: int | None = None
     operator: str = ""
+    stamped: int | None = None
+    stamper: str = ""
 
     @property
     def convinces(self) -> bool:
@@ -91,6 +102,10 @@ _REQUIRED: Final[Mapping[str, frozenset[str]]] = {
 }
 FRESH_MS: Final = 15 * 60 * 1000
 """How long before a mark something shown of the state may have been seen: as long as a recent checkpoint may be."""
+
+
+STAMP_SLACK_MS: Final = 60 * 1000
+"""How far a header time may be ahead of a time-stamping authority's: members cosign what is up to 30 s off."""
 
 
 @lru_cache(maxsize=4096)
@@ -121,10 +136,11 @@ def _signed_by(raw: bytes, algorithm: int, public: bytes, rp_id: str, origins: t
 class _Judge:
     """One file under judgement: walks the steps in order and collects the findings."""
 
-    def __init__(self, evidence: Evidence, trust: Trust, thing: bytes | None) -> None:
+    def __init__(self, evidence: Evidence, trust: Trust, thing: bytes | None, authorities: bytes | None) -> None:
         self.evidence = evidence
         self.trust = trust
         self.thing = thing
+        self.authorities = authorities
         self.payload = evidence.transaction.payload
         self.kind = type(self.payload).__name__
         self.findings: list[Finding] = []
@@ -134,6 +150,7 @@ class _Judge:
         self.member: MemberId | None = None
         self.signed_after: int | None = None
         self.ordered: int | None = None
+        self.token: Token | None = None
 
     def find(self, rule: str, passed: bool | None, **facts: Fact) -> bool:
         state = State.NOT_CHECKED if passed is None else State.PASSED if passed else State.FAILED
@@ -147,9 +164,10 @@ class _Judge:
             self.check_blocks()  # 4. so do the blocks it names, and their states held what is said
             self.check_accepted()  # 5. the outcome is "accepted"
             self.check_time()  # 6. when
-        self.check_author()  # 7. who signed
+            self.check_stamp()  # 7. and since when a time-stamping authority says so
+        self.check_author()  # 8. who signed
         if isinstance(self.evidence.statement, RecordStatement):
-            self.check_record(self.evidence.statement)  # 8. what it commits to
+            self.check_record(self.evidence.statement)  # 9. what it commits to
         elif isinstance(self.payload, AnchorPublic):
             self.check_original(self.payload)
         else:
@@ -163,6 +181,8 @@ class _Judge:
             self.ordered,
             None if self.quorum is None else self.quorum.before,
             "" if self.checkpoint is None else self.trust.authority_for(self.checkpoint.size).operator,
+            None if self.token is None else self.token.before,
+            "" if self.token is None else self.token.authority,
         )
 
     # ------------------------------------------------------------------------------------------- ledger and history
@@ -248,6 +268,36 @@ class _Judge:
             self.find("recent", None, size=named)
         elif self.find("recent", recent.time <= self.evidence.time, time=recent.time, size=named):
             self.signed_after = recent.time
+
+    def check_stamp(self) -> None:
+        stamp, checkpoint = self.evidence.stamp, self.checkpoint
+        assert checkpoint is not None
+        if stamp is None:
+            if self.authorities is not None:
+                self.find("no-stamp", None)
+            return
+        covers = self.evidence.index < stamp.size and verify_consistency(
+            stamp.size, checkpoint.size, stamp.root, checkpoint.root, stamp.path
+        )
+        if not self.find("stamped", covers, size=stamp.size):
+            return
+        body = Checkpoint(checkpoint.origin, stamp.size, stamp.root).note_body()
+        try:
+            claimed = read_token(stamp.token)
+            if self.authorities is None:
+                true = claimed.imprint == imprint_of(body)
+                why = "" if true else "it is a time stamp of something else"
+                self.find("time-stamp", None if true else False, name=claimed.authority, time=claimed.time, why=why)
+                return
+            token = check_token(stamp.token, body, self.authorities)
+        except (TokenUnreadable, TokenRefused) as cause:
+            self.find("time-stamp", False, why=str(cause))
+            return
+        if token.before + STAMP_SLACK_MS < self.evidence.time:
+            why = "it says an earlier time than the block that it covers"
+            self.find("time-stamp", False, why=why)
+        elif self.find("time-stamp", True, name=token.authority, before=token.before, serial=token.serial):
+            self.token = token
 
     # ------------------------------------------------------------------------------------------------------- author
 
@@ -436,14 +486,15 @@ def _list(data: bytes) -> list[Value]:
     return value if isinstance(value, list) else []
 
 
-def judge(evidence: Evidence, trust: Trust, thing: bytes | None = None) -> Judgement:
+def judge(evidence: Evidence, trust: Trust, thing: bytes | None = None, authorities: bytes | None = None) -> Judgement:
     """Walks the numbered steps.
 
     Args:
         thing: the record (its stored bytes, or the raw source message), the sealed bundle, or the original that the
             evidence is to be about, when it comes in a file of its own.
+        authorities: certificates (PEM) of the time-stamping authorities that the reader believes.
     """
-    return _Judge(evidence, trust, thing).run()
+    return _Judge(evidence, trust, thing, authorities).run()
 
 
 def forks(first: Evidence, second: Evidence) -> bool:

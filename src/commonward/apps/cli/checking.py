@@ -30,6 +30,10 @@ def verify(
     proof: Annotated[
         Path | None, typer.Option(help="Where to write the proof, if a key signed two roots for one size.")
     ] = None,
+    tsa_certificate: Annotated[
+        Path | None,
+        typer.Option(help="Certificates (PEM) of the time-stamping authority that you believe, up to its root."),
+    ] = None,
     lang: Annotated[str, typer.Option(help="en or zh.")] = "en",
     as_json: AsJson = False,
 ) -> None:
@@ -43,6 +47,8 @@ def verify(
         arguments += ["--against", str(other)]
     if proof is not None:
         arguments += ["--proof", str(proof)]
+    if tsa_certificate is not None:
+        arguments += ["--tsa-certificate", str(tsa_certificate)]
     if as_json:
         arguments.append("--json")
     raise typer.Exit(verifier.main(arguments))
