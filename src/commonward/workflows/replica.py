@@ -170,6 +170,10 @@ class Replica(LedgerReads, ABC):
         self._thread.shutdown(wait=True)
         self._behind.close()
 
+    def flush(self) -> None:
+        """Wait, in any thread, until the state store has every block kept. Raises what that store raises."""
+        self._behind.flush()
+
     # --------------------------------------------------------------------------------------------------- where we are
 
     @property

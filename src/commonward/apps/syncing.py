@@ -1,0 +1,68 @@
+"""State sync of one node: where its snapshots lie, and the change to stores that one was restored into."""
+
+from pathlib import Path
+from typing import Protocol
+
+from commonward.adapters.store.blocks import BlockFiles
+from commonward.adapters.store.restoring import RestoreFiles
+from commonward.adapters.store.snapshots import SnapshotFiles
+from commonward.adapters.store.state import RocksStore
+from commonward.adapters.store.tiles import TileFiles
+from commonward.ledger.genesis import Genesis
+from commonward.ledger.snapshot import Manifest
+from commonward.workflows.agreeing import AgreeingReplica
+from commonward.workflows.ports import Clock
+from commonward.workflows.snapshots import EVERY, SnapshotStore
+
+__all__ = ["Stores", "open_snapshots"]
+
+
+class Stores(Protocol):
+    """The stores of a node that can be closed and opened anew over the same directory."""
+
+    state: RocksStore
+    tiles: TileFiles
+    blocks: BlockFiles
+
+    def close(self) -> None: ...
+    def reopen(self) -> None: ...
+
+
+def open_snapshots(
+    *,
+    replica: AgreeingReplica,
+    files: Stores,
+    directory: Path,
+    shelf: Path,
+    genesis: Genesis,
+    clock: Clock,
+    every: int = EVERY,
+    map_bits: int = 17,
+) -> SnapshotStore:
+    """The snapshots of a node that runs on `files`.
+
+    `directory`: of the stores, which whoever opens them passes to `RestoreFiles` before. `shelf`: of the snapshots.
+    Raises StoreError.
+    """
+    ground = RestoreFiles(directory)
+
+    async def adopt(_manifest: Manifest) -> None:
+        replica.let_go()
+        files.close()
+        ground.settle()
+        files.reopen()
+        replica.begin_from(files.state, files.tiles, files.blocks)
+        snapshots.moved(files.state, files.tiles, replica.flush)
+
+    snapshots = SnapshotStore(
+        genesis=genesis,
+        state=files.state,
+        log_store=files.tiles,
+        flush=replica.flush,
+        shelf=SnapshotFiles(shelf, clock.now),
+        ground=ground,
+        adopt=adopt,
+        every=every,
+        map_bits=map_bits,
+    )
+    return snapshots
