@@ -1,23 +1,19 @@
-"""Keys and certificates: do they open, are they the registered ones, and how long do they last."""
+"""Keys and certificates: do they open, are they the registered ones, and how long do they and the others' last."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
-
-from cryptography import x509
 
 from commonward.adapters.keys import CertificateAuthority, MemberKeys
+from commonward.apps.announcing import authorities, ends_of
 from commonward.apps.doctor.findings import Finding, fail, ok, warn
+from commonward.apps.doctor.known import Known
 from commonward.apps.errors import FORESEEN
 from commonward.apps.settings import Settings
 from commonward.apps.wiring import open_keys
 from commonward.ledger.genesis import Genesis
-from commonward.ledger.ids import BlockTime, Purpose
-
-_DAY: Final = 86_400_000
-_SOON: Final = 30
-_CA_SOON: Final = 180  # days: a CA is replaced by vote
+from commonward.ledger.ids import BlockTime, MemberId, Purpose
+from commonward.workflows.expiry import CA_SOON, DAY, SOON, endings, quorum_ends
 
 
 def keys_of(settings: Settings) -> MemberKeys | Finding:
@@ -29,32 +25,30 @@ def keys_of(settings: Settings) -> MemberKeys | Finding:
         )
 
 
-def keys_findings(settings: Settings, genesis: Genesis, keys: MemberKeys, now: BlockTime) -> Iterator[Finding]:
-    registered = {key.id: key for member in genesis.members if member.id == settings.member for key in member.keys}
+def keys_findings(settings: Settings, known: Known, keys: MemberKeys, now: BlockTime) -> Iterator[Finding]:
     wanted = [each for each in Purpose if keys.has(each)]
     strange, days = [], []
     for purpose in wanted:
-        found = registered.get(keys.public(purpose)[2])
-        if found is None:
+        found = known.key(keys.public(purpose)[2])
+        if found is None or found.member != settings.member or found.revoked is not None:
             strange.append(purpose.name.lower())
         else:
-            days.append((_days(found.ends, now), purpose.name.lower()))
+            days.append(((found.ends - now) // DAY, purpose.name.lower()))
     yield ok("keys", f"the passphrase opens all {len(wanted)} of them")
     if strange:
         yield warn(
             "keys",
-            f"not in genesis: {', '.join(strange)}",
-            "right if they were replaced since (`commonward member show`); else restore the keys of this member",
+            f"the ledger, as this node last knew it, has no such {', '.join(strange)} key of {settings.member}",
+            "right if they were replaced just now (`commonward member keys`); else restore the keys of this member",
         )
     if days:
         least, name = min(days)
-        yield _lasting("key registration", f"the {name} key", least, _SOON, "register a new one: AddKey")
+        do = f"`commonward member rotate-key {name}`, then restart the node"
+        yield _lasting("key registration", f"the {name} key", least, SOON // DAY, do)
     try:
-        tls = x509.load_der_x509_certificate(keys.tls_certificate)
-        left = _days(int(tls.not_valid_after_utc.timestamp() * 1000), now)
-        yield _lasting("TLS certificate", "it", left, _SOON, "issue a new one under this member's CA")
-    except (*FORESEEN, ValueError) as why:
-        yield fail("TLS certificate", str(why), "issue one under this member's CA")
+        yield _certificate("TLS certificate", keys.tls_certificate, now, SOON, "`commonward member rotate-key tls`")
+    except FORESEEN as why:
+        yield fail("TLS certificate", str(why), "issue one under this member's CA: `commonward member rotate-key tls`")
     if not (settings.data / "ca").is_dir():
         return
     try:
@@ -62,16 +56,33 @@ def keys_findings(settings: Settings, genesis: Genesis, keys: MemberKeys, now: B
     except FORESEEN as why:
         yield fail("CA", str(why), "restore it: without it no staff and no TLS certificate can be issued")
         return
-    known = next((each.certificate for each in genesis.members if each.id == settings.member), None)
-    if known is not None and authority.certificate != known:
-        yield warn("CA", "it is not the one in genesis", "right if it was replaced by vote; else restore the CA")
-    ca = x509.load_der_x509_certificate(authority.certificate)
-    left = _days(int(ca.not_valid_after_utc.timestamp() * 1000), now)
-    yield _lasting("CA", "it", left, _CA_SOON, "make a new CA and propose its certificate")
+    registered = known.roll.certificate(settings.member)
+    if registered is not None and authority.certificate != registered:
+        do = "right while the members vote on it; else restore the CA"
+        yield warn("CA", "it is not the one that the ledger knows for this member", do)
+    yield _certificate("CA", authority.certificate, now, CA_SOON, "make a new CA and propose its certificate")
 
 
-def _days(ends_ms: int, now: int) -> int:
-    return (ends_ms - now) // _DAY
+def others(genesis: Genesis, known: Known, own: MemberId, now: BlockTime) -> Iterator[Finding]:
+    """What of other members' ends soon: a quorum is made of all."""
+    lost = quorum_ends(known.roll, now, consensus=genesis.consensus)
+    if lost is not None:
+        do = f"tell {', '.join(lost.members)} to rotate theirs, each by itself, today"
+        yield fail("quorum", lost.text(now), do)
+    found = endings(known.roll, own, now, operator=genesis.operator, certificates=list(authorities(known.roll)))
+    theirs = [each for each in found if each.member != own]
+    for each in theirs:
+        yield warn("others' keys", each.text(now), each.do)
+    if not theirs and lost is None:
+        count = len(known.roll.active())
+        yield ok("others' keys", f"none of the {count} members' keys or CAs ends soon")
+
+
+def _certificate(check: str, der: bytes, now: BlockTime, soon: int, do: str) -> Finding:
+    ends = ends_of(der)
+    if ends is None:
+        return fail(check, "expected a certificate, found other bytes", do)
+    return _lasting(check, "it", (ends - now) // DAY, soon // DAY, do)
 
 
 def _lasting(check: str, what: str, days: int, soon: int, do: str) -> Finding:

@@ -38,9 +38,10 @@ def node(settings: Settings, status: dict[str, Any] | None) -> Iterator[Finding]
         return
     yield ok("node", f"answers; height {status['height']:,}, log size {status['size']:,}")
     if not status["connected"]:
-        yield fail("node", "it has no line to the sequencer", f"see the line on the sequencer below, and {log}")
+        whom, line = ("the others", "CometBFT") if settings.engine == "cometbft" else ("the sequencer", "the sequencer")
+        yield fail("node", f"it has no line to {whom}", f"see what is said of {line} below, and {log}")
     elif not status["live"]:
-        do = "see which members cosign (`commonward status`); until then care goes on under the grace rules"
+        do = "see which members cosign (`commonward network status`); until then care goes on under the grace rules"
         yield warn("node", "the ledger is not proven live: too few members cosigned in the last minute", do)
     elif status.get("proven"):
         yield ok("cosigned", f"lately by {', '.join(status['proven']['members'])}")

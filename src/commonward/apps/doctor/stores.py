@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Final
 
 from commonward.adapters.store.errors import StoreError
 from commonward.adapters.store.readonly import read_blocks
 from commonward.apps.doctor.findings import Finding, fail, ok, warn
+from commonward.apps.doctor.growth import Growth
 from commonward.apps.errors import FORESEEN
 from commonward.apps.intake import Intake
 from commonward.apps.outsider import Counts, replay
@@ -20,6 +21,7 @@ from commonward.workflows.blocklog import Record, RecordError
 
 _CLOCK_FAR: Final = 30_000
 _LOG_ENTRIES: Final = 500
+_TELL_EACH: Final = 1000
 
 
 def vault(settings: Settings) -> Iterator[Finding]:
@@ -39,18 +41,33 @@ def vault(settings: Settings) -> Iterator[Finding]:
         yield fail("vault", str(why), "keep the file as it is, and restore the last good copy beside it")
 
 
-def blocks(settings: Settings, genesis: Genesis, now: BlockTime, *, deep: bool) -> Iterator[Finding]:
+def blocks(
+    settings: Settings,
+    genesis: Genesis,
+    now: BlockTime,
+    growth: Growth,
+    *,
+    deep: bool,
+    progress: Callable[[str], None],
+) -> Iterator[Finding]:
+    """Reads every block; `growth` is told of each."""
     path = settings.ledger_directory / "blocks"
     height, last = 0, b""
     try:
-        for height, last in read_blocks(path):  # noqa: B007  the last is wanted
-            pass
+        first = 0
+        for height, last in read_blocks(path):
+            first = first or height
+            growth.note(height, last)
+            if height % _TELL_EACH == 0:
+                progress(f"block {height:,}")
         if not height:
             do = f"start the node, and it fetches them: commonward node {settings.data}"
             yield warn("block log", "no block yet", do)
             return
+        growth.close(last)
         header = parse_block(Record.parse(last).block, genesis.ledger_id).header
-        yield ok("block log", f"{height:,} blocks, every checksum and the chain hold")
+        since = "" if first == 1 else f" from block {first:,} on, as kept here"
+        yield ok("block log", f"{height - first + 1:,} blocks{since}, every checksum and the chain hold")
         ahead = header.time - now
         moment = datetime.fromtimestamp(header.time // 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         if ahead > _CLOCK_FAR:
@@ -60,8 +77,11 @@ def blocks(settings: Settings, genesis: Genesis, now: BlockTime, *, deep: bool) 
             yield ok("clock", f"not behind the last block, of {moment}")
         if deep:
             counts = Counts()
-            total = sum(1 for _ in replay(genesis, path, counts))
-            found = f"{total:,} transactions executed again; every block gives the checkpoint that the operator signed"
+            total = 0
+            for total, _ in enumerate(replay(genesis, path, counts), 1):
+                if total % _TELL_EACH == 0:
+                    progress(f"transaction {total:,}")
+            found = f"{total:,} transactions executed again; every block gives the checkpoint that was signed after it"
             yield ok("ledger", found)
     except (StoreError, InvalidBlock, RecordError) as why:
         do = "keep the files as evidence; move them away, and the node fetches the blocks again"
