@@ -28,6 +28,7 @@ from commonward.adapters.store.state import RocksStore
 from commonward.adapters.store.tiles import TileFiles
 from commonward.ledger.genesis import Genesis
 from commonward.ledger.ids import BlockTime, MemberId, Purpose
+from commonward.ledger.parameters import Parameter
 from commonward.ledger.proofs import ProofKind, member_proof
 from commonward.ledger.transactions import Payload, assemble, build_body, transaction_digest
 from commonward.workflows.agreeing import AgreeingReplica
@@ -167,6 +168,7 @@ class Net:
         version: str = VERSIONS[0],
         members: Iterable[str] = FOUR,
         genesis: Genesis | None = None,
+        parameters: Mapping[Parameter, int] | None = None,
         tuning: Tuning = QUICK,
         durable: bool = False,
         replica_options: Mapping[str, Any] | None = None,
@@ -177,7 +179,7 @@ class Net:
         self.members = tuple(members)
         created = BlockTime(time.time_ns() // 1_000_000 - 1000)
         weights = {name: 10 if name in FOUR else 0 for name in MEMBERS}
-        self.genesis = genesis or demo_genesis(weights=weights, created=created, consensus=True)
+        self.genesis = genesis or demo_genesis(parameters, weights=weights, created=created, consensus=True)
         self.tuning = tuning
         self.addresses = {name: own_address() for name in MEMBERS}
         self.dials: dict[str, tuple[str, ...]] = {}  # whom a node dials; all by default

@@ -15,6 +15,7 @@ import pytest
 
 from commonward.ledger.checkpoint import Checkpoint, check_quorum, cosign, origin_of, parse_note
 from commonward.ledger.ids import BlockTime, Digest, MemberId, Purpose
+from commonward.ledger.parameters import Parameter
 from commonward.ledger.rules import Header
 from commonward.ledger.transactions import build_bundle
 from commonward.workflows.ports import Committed, LedgerAway
@@ -40,6 +41,14 @@ class Traffic:
         self._number += 1
         raw = self._net.sign(release(self._number), by=by)
         self.landed[raw] = await self._net.land(raw, by)
+
+    async def more(self, count: int, what: str) -> None:
+        """Until so many have landed beyond now."""
+        assert self._task is not None
+        wanted = len(self.landed) + count
+        await until(lambda: len(self.landed) >= wanted or self._task.done(), what)  # type: ignore[union-attr]
+        if self._task.done():
+            await self._task
 
     async def _go_on(self) -> None:
         while True:
@@ -83,7 +92,7 @@ async def whole(net: Net, traffic: Traffic, proven: Sequence[bytes] = (), names:
 @asynccontextmanager
 async def busy(net: Net, members: Iterable[str] = FOUR) -> AsyncIterator[Traffic]:
     async with Traffic(net, members) as traffic:
-        await until(lambda: len(traffic.landed) >= 6, "traffic flows")
+        await traffic.more(6, "traffic flows")
         yield traffic
 
 
@@ -100,8 +109,7 @@ async def test_one_of_four_killed_in_a_block_costs_nothing_and_two_halt_until_th
         async with busy(net, ("clinic", "north")) as traffic:
             before = await proven_now(net, "north")
             await net.crash("south")
-            seen = len(traffic.landed)
-            await until(lambda: len(traffic.landed) >= seen + 12, "three of four go on")
+            await traffic.more(12, "three of four go on")
         await net.crash("health")
         height = net.nodes["north"].replica.height
         net.nodes["north"].replica._submit_ms = 3_000
@@ -130,8 +138,7 @@ async def test_a_storm_of_restarts_loses_and_doubles_nothing(tmp_path: Path) -> 
                     await net.start(victim)
                 await asyncio.sleep(chance.random())
             await net.ready()
-            seen = len(traffic.landed)
-            await until(lambda: len(traffic.landed) >= seen + 6, "the network goes on after the storm")
+            await traffic.more(6, "the network goes on after the storm")
         await whole(net, traffic, [before])
 
 
@@ -141,8 +148,7 @@ async def test_a_full_disk_stops_one_node_with_its_reason_and_the_others_go_on(t
             net.disk("south").blocks.fail_next_append()  # type: ignore[union-attr]
             await until(lambda: net.nodes["south"].failure is not None, "the full disk shows")
             assert "could not keep a block" in str(net.nodes["south"].failure)
-            seen = len(traffic.landed)
-            await until(lambda: len(traffic.landed) >= seen + 9, "three of four go on")
+            await traffic.more(9, "three of four go on")
             await net.stop("south")
             await net.start("south")  # there is room again
             await net.ready(["south"])
@@ -209,8 +215,7 @@ async def test_a_validator_that_computes_another_root_is_named_and_followed_by_n
             await until(lambda: any(SOUTH in node.accused for node in accusers), "an honest node names south")
             fault = next(node.accused[SOUTH] for node in accusers if SOUTH in node.accused)
             assert "south cosigned root" in str(fault) and fault.theirs != fault.ours
-            seen = len(traffic.landed)
-            await until(lambda: len(traffic.landed) >= seen + 9, "three of four go on")
+            await traffic.more(9, "three of four go on")
         await whole(net, traffic, names=THREE)
 
 
@@ -250,8 +255,7 @@ async def test_a_validator_that_signs_twice_loses_its_weight_on_cometbfts_own_pr
             view = net.nodes["north"].replica.machine.view
             await until(lambda: view().roll.must("south").weight == 0, "the proof stands in a block")
             await net.stop("shield")
-            seen = len(traffic.landed)
-            await until(lambda: len(traffic.landed) >= seen + 9, "the three others go on")
+            await traffic.more(9, "the three others go on")
         assert {each.member for each in net.nodes["north"].replica.validators()} == set(THREE)
         await whole(net, traffic)
 
@@ -317,8 +321,7 @@ async def test_a_false_proposer_costs_a_round_and_nobody_anything_else(tmp_path:
         async with busy(net, THREE) as traffic:
             before = await proven_now(net, "north")
             await until(lambda: net.nodes["south"].replica.tried >= 2, "south has its turns")  # type: ignore[attr-defined]
-            seen = len(traffic.landed)
-            await until(lambda: len(traffic.landed) >= seen + 9, "the network goes on")
+            await traffic.more(9, "the network goes on")
         await whole(net, traffic, [before])
         refused = [each for each in net.nodes["north"].replica.entries(0, 1_000_000) if each.code]
         # What south broke in others' names burnt nothing, and stands, if at all, as carried by south.
@@ -326,14 +329,14 @@ async def test_a_false_proposer_costs_a_round_and_nobody_anything_else(tmp_path:
 
 
 async def test_a_member_that_floods_does_not_keep_another_waiting(tmp_path: Path) -> None:
-    async with Net(tmp_path) as net:
+    # One full bundle of a member a block: the flood needs twelve blocks, the others one.
+    async with Net(tmp_path, parameters={Parameter.QUOTA_TRANSACTIONS: 300}) as net:
         flood = [net.sign(release(2_000_000 + n), by="south") for n in range(3_000)]
         south = net.nodes["south"].replica
         flooding = [asyncio.create_task(south.submit(raw)) for raw in flood]
         await until(lambda: any(task.done() for task in flooding), "the flood has begun")
         traffic = Traffic(net, THREE)
-        for name in THREE:
-            await asyncio.wait_for(traffic.one(name), 60)
+        await asyncio.gather(*(traffic.one(name) for name in THREE))
         assert not all(task.done() for task in flooding), "the flood was over before the others asked"
         done = await asyncio.gather(*flooding)
         assert {each.code for each in done} == {0}
