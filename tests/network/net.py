@@ -23,9 +23,11 @@ from typing import Any, Self
 
 from commonward.adapters.cometbft.engine import CometEngine
 from commonward.adapters.cometbft.home import Tuning
+from commonward.adapters.cometbft.light import LIGHT_PATH
 from commonward.adapters.store.blocks import BlockFiles
 from commonward.adapters.store.state import RocksStore
 from commonward.adapters.store.tiles import TileFiles
+from commonward.apps.syncing import open_snapshots
 from commonward.ledger.genesis import Genesis
 from commonward.ledger.ids import BlockTime, MemberId, Purpose
 from commonward.ledger.parameters import Parameter
@@ -35,6 +37,7 @@ from commonward.workflows.agreeing import AgreeingReplica
 from commonward.workflows.exchange import CosignExchange
 from commonward.workflows.memory import MemoryPeers
 from commonward.workflows.ports import Committed, LedgerAway
+from commonward.workflows.snapshots import SnapshotStore
 from tests.ledgerkit import MEMBERS, SoftPasskey, demo_genesis, member_soft_key
 from tests.memory_engine import MAP_BITS, Disk, SoftKeys
 
@@ -83,8 +86,11 @@ class FileDisk:
 
     def open(self) -> None:
         self.blocks = BlockFiles(self.folder / "blocks")
-        self.log = TileFiles(self.folder / "tiles")
-        self.store = RocksStore(self.folder / "state", first=self.log.sync)
+        self.tiles = self.log = TileFiles(self.folder / "tiles")
+        self.state = self.store = RocksStore(self.folder / "state", first=self.log.sync)
+
+    def reopen(self) -> None:
+        self.open()
 
     def close(self) -> None:
         self.store.close()
@@ -120,7 +126,14 @@ class NetNode:
             **net.replica_options,
         )  # fmt: skip
         self.exchange = CosignExchange(self.replica, net.peers.of(MemberId(name)))
-        net.peers.open_door(MemberId(name), lambda member, path, body: self.exchange.answer(member, body))
+        net.peers.open_door(MemberId(name), self._answer)
+        self.snapshots: SnapshotStore | None = None
+        if net.snapshots_every:
+            assert isinstance(self.disk, FileDisk), "snapshots are made of files: Net(durable=True)"
+            self.snapshots = open_snapshots(
+                replica=self.replica, files=self.disk, directory=self.disk.folder, shelf=self.disk.folder / "snapshots",
+                genesis=net.genesis, clock=self.clock, every=net.snapshots_every, map_bits=MAP_BITS,
+            )  # fmt: skip
         self.engine = CometEngine(
             self.replica,
             genesis=net.genesis,
@@ -131,6 +144,8 @@ class NetNode:
             cosigned=self.exchange.cosigned,
             tuning=net.tuning,
             binary=binary_of(net.versions[name]),
+            snapshots=self.snapshots,
+            ask=net.peers.of(MemberId(name)).ask if net.snapshots_every else None,
             **net.engine_options.get(name, {}),
         )
         self._running = asyncio.create_task(self.engine.run(), name=f"engine-{name}")
@@ -139,6 +154,9 @@ class NetNode:
             asyncio.create_task(self.exchange.run(), name=f"exchange-{name}"),
             asyncio.create_task(self.replica.run(1.0), name=f"replica-{name}"),
         ]
+
+    async def _answer(self, member: MemberId, path: str, body: bytes) -> bytes:
+        return await (self.engine.answer_light if path == LIGHT_PATH else self.exchange.answer)(member, body)
 
     @property
     def failure(self) -> BaseException | None:
@@ -149,6 +167,8 @@ class NetNode:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self.snapshots is not None:
+            self.snapshots.close()
         self.replica.close()
 
     def kill(self) -> None:
@@ -171,9 +191,14 @@ class Net:
         parameters: Mapping[Parameter, int] | None = None,
         tuning: Tuning = QUICK,
         durable: bool = False,
+        snapshots_every: int = 0,
         replica_options: Mapping[str, Any] | None = None,
     ) -> None:
-        """`durable`: real files under each node, else disks in memory that survive a node but not this process."""
+        """
+        Args:
+            durable: real files under each node, else disks in memory that survive a node but not this process.
+            snapshots_every: blocks between snapshots (with `durable`); 0 for none. Who starts anew fetches one.
+        """
         self.folder = folder
         self.versions = dict.fromkeys(MEMBERS, version)
         self.members = tuple(members)
@@ -183,6 +208,7 @@ class Net:
         self.tuning = tuning
         self.addresses = {name: own_address() for name in MEMBERS}
         self.dials: dict[str, tuple[str, ...]] = {}  # whom a node dials; all by default
+        self.snapshots_every = snapshots_every
         self.replica_options = dict(replica_options or {})
         self.engine_options: dict[str, dict[str, Any]] = {}
         self.kinds: dict[str, type[Watched]] = {}  # a false member's node is another kind than an honest one's

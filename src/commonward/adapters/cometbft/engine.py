@@ -31,6 +31,7 @@ from commonward.adapters.cometbft.home import (
     first_height,
     node_id,
 )
+from commonward.adapters.cometbft.light import Ask, LightDoor, LightServers, state_sync, trusted_start
 from commonward.adapters.cometbft.process import Child, find_binary
 from commonward.adapters.cometbft.rpc import Rpc, RpcAway, Standing
 from commonward.adapters.cometbft.snapshots import Snapshots
@@ -38,6 +39,7 @@ from commonward.ledger.checkpoint import Checkpoint, SignatureLine
 from commonward.ledger.genesis import Genesis
 from commonward.ledger.ids import MemberId, Purpose
 from commonward.workflows.agreeing import AgreeingReplica
+from commonward.workflows.ports import PeerAway
 
 __all__ = ["CometEngine", "EngineFailed", "EngineStatus"]
 
@@ -124,7 +126,7 @@ class CometEngine:
         tuning: Tuning | None = None,
         binary: Path | None = None,
         snapshots: Snapshots | None = None,
-        state_sync: StateSync | None = None,
+        ask: Ask | None = None,
     ) -> None:
         """
         Args:
@@ -135,7 +137,8 @@ class CometEngine:
             cosigned: called when this node has cosigned: the others are to hear (`CosignExchange.cosigned`).
             external: HOST:PORT by which others reach us, where that differs from `listen`.
             binary: else `find_binary`.
-            state_sync: where to start a home that has no block yet.
+            snapshots: of this node, for members who join, and to start from when this one does.
+            ask: `Peers.ask`; with it, a node whose CometBFT has no block yet starts from a snapshot of the others.
 
         Raises BinaryMissing.
         """
@@ -149,7 +152,8 @@ class CometEngine:
         self._cosigned = cosigned
         self._tuning = tuning or Tuning()
         self._application = CometApplication(replica, chain_id(genesis), snapshots, first_height(genesis))
-        self._state_sync = state_sync
+        self._ask = ask
+        self._door = LightDoor(self._call, lambda: [each.height for each in snapshots.offers()] if snapshots else [])
         self._child = Child(binary or find_binary(), home, self._tuning.go_collector)
         self._standing: Standing | None = None
         self._trouble = "CometBFT has not started yet"
@@ -189,11 +193,14 @@ class CometEngine:
         pause = _FIRST_PAUSE_S
         while True:
             begun = time.monotonic()
-            self._home.write(self._genesis, self._facts(), self._tuning)
-            self._home.reveal(self._seed(Purpose.NODE), self._seed(Purpose.VALIDATE))
+            servers = LightServers(self._home.socket, self._ask or _nobody, self._others())
             try:
+                start = await self._start_from(servers)
+                facts = self._facts(start)
+                self._home.write(self._genesis, facts, self._tuning)
+                self._home.reveal(self._seed(Purpose.NODE), self._seed(Purpose.VALIDATE))
                 await self._child.start()
-                watching = asyncio.create_task(self._watch())
+                watching = asyncio.create_task(self._watch(syncing=start is not None))
                 try:
                     code = await self._child.wait()
                 finally:
@@ -202,19 +209,48 @@ class CometEngine:
             finally:
                 self._home.conceal()
                 self._standing = None
+                await servers.stop()
             pause = _FIRST_PAUSE_S if time.monotonic() - begun > _STEADY_S else min(2 * pause, _LONGEST_PAUSE_S)
             self._trouble = f"CometBFT ended with {code}: {self._child.last_words(1)[:300]}"
             _log.error("cometbft_ended", code=code, last_words=self._child.last_words(), again_in_s=pause)
             await asyncio.sleep(pause)
 
-    def _facts(self) -> Facts:
+    async def _start_from(self, servers: LightServers) -> StateSync | None:
+        """Where CometBFT should start instead of at the first block: nowhere else once it has one."""
+        if self._ask is None or self._home.begun():
+            return None
+        self._trouble = "asking the others for a snapshot to start from"
+        start = await self._start()
+        if start is None:
+            return None
+        _log.info("state_sync", from_height=start[0], header=start[1])
+        return state_sync(await servers.start(), start)
+
+    async def _start(self) -> tuple[int, str] | None:
+        if self._ask is None:
+            return None
+        start = await trusted_start(self._ask, self._replica.member, self._weights())
+        if start is not None and self._replica.info()[0] == 0 and start[0] < self._tuning.snapshot_from:
+            return None
+        return start
+
+    def _weights(self) -> dict[MemberId, int]:
+        """Of the members whose word on a header counts: as our state has them, or genesis where we have none yet."""
+        if self._replica.info()[0] == 0:
+            return {each.id: each.weight for each in self._genesis.members}
+        roll = self._replica.machine.view().roll
+        return {member: roll.must(member).weight for member in roll.active()}
+
+    def _others(self) -> list[MemberId]:
+        return [member for member, weight in self._weights().items() if weight and member != self._replica.member]
+
+    def _facts(self, start: StateSync | None) -> Facts:
         return Facts(
             member=self._replica.member,
             listen=self._listen,
             external=self._external,
             peers={node: self._addresses[member] for member, node in self._nodes().items()},
-            # What this node executed by itself is worth more than a snapshot, and CometBFT takes none over blocks.
-            state_sync=self._state_sync if self._replica.info()[0] == 0 else None,
+            state_sync=start,
         )
 
     def _nodes(self) -> dict[MemberId, str]:
@@ -230,7 +266,7 @@ class CometEngine:
                 found[member] = node_id(max(keys, key=lambda key: (key.starts, key.id)).public)
         return found
 
-    async def _watch(self) -> None:
+    async def _watch(self, *, syncing: bool) -> None:
         """One process's life, seen through its RPC: on the line once it has caught up; peers that were lost are dialled
         again; one that is no member's any more is dropped."""
         rpc = Rpc(self._home.socket(RPC_SOCKET))
@@ -242,6 +278,8 @@ class CometEngine:
                 try:
                     standing = self._standing = await rpc.standing()
                     self._trouble = ""
+                    if standing.height:
+                        self._home.begin()
                 except RpcAway as why:
                     self._trouble = str(why)
                     await asyncio.sleep(_LOOK_S / 4)
@@ -258,6 +296,10 @@ class CometEngine:
                 if time.monotonic() - dialled > _REDIAL_S:
                     dialled = time.monotonic()
                     await self._redial(rpc, standing)
+                    if not standing.height and not syncing and await self._start() is not None:
+                        # The others may have been away when this process began, and keep no block from the first on.
+                        await self._child.stop()
+                        return
                 await asyncio.sleep(_LOOK_S)
         finally:
             await line.end()
@@ -289,10 +331,21 @@ class CometEngine:
             trouble=self._trouble,
         )
 
+    async def answer_light(self, member: MemberId, body: bytes) -> bytes:
+        """Answers `light.LIGHT_PATH`: headers, for a member who joins."""
+        return await self._door.answer(member, body)
+
     async def call(self, method: str, **params: Any) -> Any:
         """CometBFT's own answer, for whoever must look closely (doctor, tests). Raises RpcAway."""
+        return await self._call(method, params)
+
+    async def _call(self, method: str, params: Mapping[str, Any]) -> Any:
         rpc = Rpc(self._home.socket(RPC_SOCKET))
         try:
             return await rpc.call(method, params)
         finally:
             await rpc.close()
+
+
+async def _nobody(member: MemberId, path: str, body: bytes) -> bytes:
+    raise PeerAway(f"no way to {member}")

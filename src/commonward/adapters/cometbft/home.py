@@ -48,6 +48,7 @@ _GENESIS: Final = Path("config/genesis.json")
 _VALIDATOR_KEY: Final = Path("config/priv_validator_key.json")
 _NODE_KEY: Final = Path("config/node_key.json")
 _BLOCKS: Final = Path("data/blockstore.db")
+_BEGUN: Final = Path("data/begun")
 _LONGEST_PATH: Final = 100
 
 
@@ -77,6 +78,7 @@ class Tuning:
     mempool_bundles: int = 50_000
     mempool_bytes: int = 64 << 20
     snapshot_discovery_ms: int = 5_000
+    snapshot_from: int = 500  # a newcomer fetches fewer blocks than this one by one
     go_collector: int = 400
     log_level: str = "error"
 
@@ -183,6 +185,14 @@ class Home:
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             return int(json.loads((self.directory / VOTE_STATE).read_bytes())["height"])
         return 0
+
+    def begun(self) -> bool:
+        """Whether CometBFT has a block. One that has takes no snapshot; one that has none takes blocks only for an
+        application that has none either."""
+        return (self.directory / _BEGUN).exists()
+
+    def begin(self) -> None:
+        (self.directory / _BEGUN).touch(mode=0o600)
 
     def socket(self, name: str) -> Path:
         """Where we find a socket of the home; through an open handle where its path is too long for one."""

@@ -1,0 +1,34 @@
+"""A member joins a ledger that has gone on for long: from a snapshot of the others, proven before it is used."""
+
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tests.network.net import QUICK, Net, until
+from tests.workflows.test_replica import release
+
+
+async def test_a_newcomer_starts_from_a_snapshot_and_goes_on_with_the_others() -> None:
+    """Headers come from the members over their own links; what is restored must lead to the app hash they signed."""
+    tuning = replace(QUICK, empty_block_ms=1_000, snapshot_from=1)
+    with TemporaryDirectory() as folder:
+        async with Net(Path(folder), durable=True, snapshots_every=4, tuning=tuning) as net:
+            landed = [await net.submit(release(n), by=name) for n, name in enumerate(net.members * 3)]
+
+            def snapshots() -> list[int]:
+                return [each.height for name in net.members for each in net.nodes[name].snapshots.offers()]  # type: ignore[union-attr]
+
+            await until(lambda: max(snapshots(), default=0) > landed[-1].height, "a snapshot holds all of it")
+            await net.start("shield")
+            shield = net.nodes["shield"]
+            await net.ready(["shield"])
+            later = await net.submit(release(100), by="north")
+            await net.agree(size=later.index + 2)
+            assert len(net.roots()) == 1
+            assert shield.disk.blocks.first > 1, "it took the blocks one by one"
+            assert shield.replica.found(later.digest) == later
+            assert not list((net.home("shield") / "config").glob("*key*"))
+            await net.stop("shield")
+            await net.start("shield")
+            await net.ready(["shield"])
+            await net.agree()
