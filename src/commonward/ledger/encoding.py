@@ -190,7 +190,9 @@ def _read(data: bytes, pos: int, room: int) -> tuple[Value, int]:
     major = head & 0xE0
     if major > 0xA0:
         raise EncodingError("expected an integer, bytes, text, array or map, got another type", pos)
-    n, end = _argument(data, pos, head & 0x1F)
+    n, end = head & 0x1F, pos + 1
+    if n >= 24:
+        n, end = _argument(data, pos, n)
     if major == 0x00:
         return n, end
     if major == 0x20:
@@ -222,6 +224,18 @@ def _read_array(data: bytes, pos: int, count: int, room: int) -> tuple[list[Valu
         elif 0x40 <= head < 0x58:
             start = pos + 1
             pos = start + head - 0x40
+            if pos > size:
+                raise EncodingError("expected more bytes", size)
+            items.append(data[start:pos])
+        elif head == 0x58 and pos + 1 < size and data[pos + 1] >= 24:
+            start = pos + 2
+            pos = start + data[pos + 1]
+            if pos > size:
+                raise EncodingError("expected more bytes", size)
+            items.append(data[start:pos])
+        elif head == 0x59 and pos + 2 < size and data[pos + 1]:
+            start = pos + 3
+            pos = start + (data[pos + 1] << 8) + data[pos + 2]
             if pos > size:
                 raise EncodingError("expected more bytes", size)
             items.append(data[start:pos])

@@ -253,6 +253,7 @@ def _protected(algorithm: int, key_id: bytes) -> bytes:
     return head + key_id
 
 
+@lru_cache(maxsize=16_384)
 def cose_to_sign(algorithm: int, key_id: bytes, transaction_digest: bytes) -> bytes:
     """The bytes that a member key signs: Sig_structure of RFC 9052 4.4 over a payload of the digest."""
     if len(transaction_digest) != 32:
@@ -277,6 +278,8 @@ def parse_proof(kind: int, data: bytes) -> MemberProof | PasskeyProof:
     raise WrongProof("a member key (1) or a passkey (2)", f"proof kind {kind}")
 
 
+# Asked of the same transaction when it comes, is judged and is executed; functions of the bytes, so kept for a while.
+@lru_cache(maxsize=16_384)
 def _parse_member(data: bytes) -> MemberProof:
     if len(data) == _COSE_SIZE and data[:3] == _COSE_HEAD and data[41:45] == _COSE_MIDDLE:
         for algorithm, head in _PROTECTED_HEAD.items():

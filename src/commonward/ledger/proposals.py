@@ -20,7 +20,7 @@ from typing import Final
 from commonward.ledger.ids import Digest, MemberId
 from commonward.ledger.parameters import Parameter
 from commonward.ledger.rules import Header
-from commonward.ledger.transactions import Bundle, InvalidBlock, build_block, parse_bundle
+from commonward.ledger.transactions import Bundle, InvalidBlock, build_block
 from commonward.ledger.transition import Machine
 
 __all__ = ["choose", "judge"]
@@ -72,7 +72,7 @@ class _Filling:
 
 def _read(machine: Machine, data: bytes, header: Header) -> tuple[Bundle, MemberId]:
     try:
-        bundle = parse_bundle(data, machine.ledger_id)
+        bundle = machine.read_bundle(data)
     except ValueError as cause:
         raise InvalidBlock(str(cause)) from cause
     return bundle, machine.carrier_of(bundle, header)

@@ -265,12 +265,13 @@ def build_block(header: Header, bundles: Sequence[bytes], misbehaved: Sequence[b
     return encode([tuple(header), tuple(bundles)])
 
 
-def parse_block(data: bytes, ledger: LedgerId) -> Block:
-    """Raises InvalidBlock. Neither header nor signatures are judged."""
+def parse_block(data: bytes, ledger: LedgerId, read_bundle: Callable[[bytes], Bundle] | None = None) -> Block:
+    """Raises InvalidBlock. Neither header nor signatures are judged. `read_bundle`: stands for `parse_bundle`."""
+    read_bundle = read_bundle or (lambda data: parse_bundle(data, ledger))
     try:
         match decode(data):
             case [[int(height), int(time)], list(bundles), *more] if 0 <= height <= MAX_TIME and 0 <= time <= MAX_TIME:
-                read = tuple(parse_bundle(each, ledger) for each in bundles if type(each) is bytes)
+                read = tuple(read_bundle(each) for each in bundles if type(each) is bytes)
                 misbehaved = _addresses(more)
                 if len(read) == len(bundles) and misbehaved is not None:
                     return Block(Header(Height(height), BlockTime(time)), read, misbehaved)

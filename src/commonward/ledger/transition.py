@@ -56,6 +56,7 @@ from commonward.ledger.transactions import (
     InvalidBlock,
     Transaction,
     parse_block,
+    parse_bundle,
     unreadable_digest,
 )
 from commonward.ledger.versions import VERSIONS, UnknownProtocol
@@ -82,7 +83,9 @@ FRESHNESS. Forgetting later changes no outcome, so it is done a little at a time
 
 _FORGET_A_BLOCK: Final = 4
 _MAX_CACHED: Final = 16_384
-_MAX_PARSED: Final = 8_192
+_MAX_PARSED: Final = 16_384
+_MAX_BUNDLES: Final = 16 << 20
+"""Bytes of bundles that are kept as they were read."""
 
 
 class Machine:
@@ -109,6 +112,10 @@ class Machine:
         self._cells: dict[bytes, bytes | None] = {}
         self._pasts: dict[int, PastCheckpoint | None] = {}
         self._parsed: dict[bytes, Transaction] = {}
+        self._bundles: dict[bytes, Bundle] = {}
+        self._bundle_bytes = 0
+        self._unburnt: set[bytes] = set()
+        self._committed = State(self._read)  # for reading: an overlay that nobody writes shows the state as it is
         self._cache = VerificationCache()
         self._versions = versions
         self._book = versions[genesis.protocol]
@@ -183,7 +190,7 @@ class Machine:
     @property
     def next_due(self) -> BlockTime | None:
         """When the ledger next does something by itself: a block with a header time from then on is made for it."""
-        return State(self._read).dues.next_due()
+        return self._committed.dues.next_due()
 
     def get(self, key: bytes) -> bytes | None:
         """A cell of the committed state."""
@@ -206,7 +213,7 @@ class Machine:
 
     def quota(self) -> tuple[int, int]:
         """Transactions and bytes that a member may carry in a block."""
-        parameters = State(self._read).parameters
+        parameters = self._committed.parameters
         return parameters[Parameter.QUOTA_TRANSACTIONS], parameters[Parameter.QUOTA_BYTES]
 
     def _read(self, key: bytes) -> bytes | None:
@@ -238,8 +245,8 @@ class Machine:
         `stage` is right without: it verifies what it does not know to be good.
         """
         jobs = []
-        state = State(self._read)
-        for bundle in parse_block(block, self.ledger_id).bundles:
+        state = self._committed
+        for bundle in parse_block(block, self.ledger_id, self.read_bundle).bundles:
             for raw in bundle.transactions:
                 try:
                     job = member_signature_job(self._parse(raw), state)
@@ -248,6 +255,10 @@ class Machine:
                 if job is not None and not self._cache.knows(*job):
                     jobs.append(job)
         return jobs
+
+    def knows(self, job: SignatureJob) -> bool:
+        """Whether this signature was found good before."""
+        return self._cache.knows(*job)
 
     def accept_verified(self, good: Sequence[SignatureJob]) -> None:
         """Jobs for which `proofs.verify` said yes."""
@@ -264,7 +275,7 @@ class Machine:
         yes, and verifies many at once afterwards (`accept_verified`). Raises Refusal.
         """
         tx = self._parse(raw)
-        view = self._view(State(self._read), BlockTime(max(now or 0, self.tip.time)), self._is_burnt)
+        view = self._view(self._committed, BlockTime(max(now or 0, self.tip.time)), self._is_burnt)
         check_common(tx, view)
         authenticate(tx, view, verify or self._cache.verify)
         return tx
@@ -275,14 +286,14 @@ class Machine:
 
     def carrier_of(self, bundle: Bundle, header: Header) -> MemberId:
         """Who carries a bundle into the next block. Raises InvalidBlock for one that may not, or did not sign it."""
-        return self._check_carrier(bundle, header, State(self._read))
+        return self._check_carrier(bundle, header, self._committed)
 
     def is_new(self, raw: bytes, at: BlockTime) -> Digest | None:
         """The digest of a transaction that a block of this time could still accept, by all but its signature and its
         rule: readable, ours, not expired, not there already, of a recent root. None for any other."""
         try:
             tx = self._parse(raw)
-            check_common(tx, self._view(State(self._read), at, self._is_burnt))
+            check_common(tx, self._view(self._committed, at, self._is_burnt))
         except Refusal:
             return None
         return tx.digest
@@ -304,6 +315,19 @@ class Machine:
                 continue
         return count
 
+    def read_bundle(self, data: bytes) -> Bundle:
+        """`parse_bundle` for this ledger. It is a function of the bytes, and asked at each step of a bundle's way: when
+        it comes, waits, is proposed, judged, executed. So what it gave is kept for a while. Raises ValueError."""
+        found = self._bundles.get(data)
+        if found is None:
+            found = parse_bundle(data, self.ledger_id)
+            if self._bundle_bytes + len(data) > _MAX_BUNDLES:
+                self._bundles.clear()
+                self._bundle_bytes = 0
+            self._bundles[data] = found
+            self._bundle_bytes += len(data)
+        return found
+
     def _parse(self, raw: bytes) -> Transaction:
         """Reading is a function of the bytes: what a check or a prefetch has read, the block need not read again."""
         tx = self._parsed.get(raw)
@@ -317,13 +341,20 @@ class Machine:
     def _open_book(self) -> None:
         """The rules of the next block. Where this program lacks them, the old ones stay open for checks, and the next
         block is refused."""
-        version = State(self._read).adopted.version_at(self.applied.height + 1)
+        version = self._committed.adopted.version_at(self.applied.height + 1)
         if version != self._book.version and version in self._versions:
             self._book = self._versions[version]
             self._parsed.clear()
 
     def _is_burnt(self, digest: bytes) -> bool:
-        return self._store.get(b"x" + digest) is not None
+        if digest in self._unburnt:
+            return False
+        if self._store.get(b"x" + digest) is not None:
+            return True
+        if len(self._unburnt) >= _MAX_CACHED:
+            self._unburnt.clear()
+        self._unburnt.add(digest)  # until a block burns it: asked again at each step on a transaction's way
+        return False
 
     def _view(self, state: State, now: BlockTime, burnt: Callable[[bytes], bool]) -> View:
         return View(self.fixed, state, now, self.tip.size, self.tip.time, burnt, self._past)
@@ -340,7 +371,7 @@ class Machine:
         most = state.parameters[Parameter.BLOCK_BYTES]
         if len(block) > most:
             raise InvalidBlock(f"expected a block of at most {most} bytes, got {len(block)}")
-        parsed = parse_block(block, self.ledger_id)
+        parsed = parse_block(block, self.ledger_id, self.read_bundle)
         header = parsed.header
         self._check_header(header)
         version = state.adopted.version_at(header.height)
@@ -396,7 +427,7 @@ class Machine:
             write_authority(state, state.roll, self.fixed.operator, pilot=self.fixed.constitution.pilot)
         validators: tuple[tuple[bytes, int], ...] = ()
         if self.fixed.consensus:
-            before = read_validators(State(self._read))
+            before = read_validators(self._committed)
             write_validators(state, state.roll, header.time)
             validators = changed(before, read_validators(state))
         cells = state.changes()
@@ -475,6 +506,7 @@ class Machine:
         for tx, _ in staged.transactions:
             if tx is not None:
                 self._parsed.pop(tx.raw, None)
+                self._unburnt.discard(tx.digest)
         self._standing = staged.standing
         self._staged = None
         self._cells.update(staged.cells)

@@ -26,7 +26,7 @@ from commonward.ledger.proposals import choose, judge
 from commonward.ledger.rules import Header
 from commonward.ledger.staging import block_leaf
 from commonward.ledger.state import Store
-from commonward.ledger.transactions import InvalidBlock, build_block, parse_bundle
+from commonward.ledger.transactions import InvalidBlock, build_block
 from commonward.ledger.transition import Staged, UnknownProtocol
 from commonward.workflows.blocklog import BlockLog, Record
 from commonward.workflows.checking import Checker, Verdict
@@ -171,6 +171,10 @@ class AgreeingReplica(Replica):
         tip = self._machine.tip
         return app_hash(tip.size, tip.root)
 
+    def next_time(self) -> BlockTime:
+        """A header's time is when the members voted on the block before: long ago, if the ledger was idle or stood."""
+        return self.tip_time()
+
     def validators(self) -> tuple[Validator, ...]:
         """Who validates by the last state, with what power."""
         return read_validators(self._machine.view())
@@ -212,7 +216,7 @@ class AgreeingReplica(Replica):
     def _still_waits(self, bundle: bytes) -> Verdict:
         """By its carrier, and by what it brings: its transactions' signatures are not looked at."""
         try:
-            parsed = parse_bundle(bundle, self.ledger_id)
+            parsed = self._machine.read_bundle(bundle)
             header = Header(Height(self.height + 1), BlockTime(max(self._clock.now(), self.tip_time() + 1)))
             carrier = self._machine.carrier_of(parsed, header)
         except (ValueError, InvalidBlock) as why:
@@ -227,7 +231,7 @@ class AgreeingReplica(Replica):
         return Verdict()
 
     def _raws_of(self, bundle: bytes) -> tuple[bytes, ...]:
-        return parse_bundle(bundle, self.ledger_id).transactions
+        return self._machine.read_bundle(bundle).transactions
 
     def propose(
         self, header: Header, waiting: Sequence[bytes], room: int, misbehaved: Sequence[bytes] = ()

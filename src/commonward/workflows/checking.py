@@ -13,7 +13,7 @@ from commonward.ledger.authentic import SignatureJob
 from commonward.ledger.ids import Algorithm, BlockTime, Digest, MemberId, Purpose
 from commonward.ledger.proofs import verify
 from commonward.ledger.refusals import Refusal, Replayed
-from commonward.ledger.transactions import Bundle, Transaction, parse_bundle, parse_transaction, unreadable_digest
+from commonward.ledger.transactions import Bundle, Transaction, parse_transaction, unreadable_digest
 from commonward.ledger.transition import Machine
 
 __all__ = ["Checked", "Checker", "Verdict"]
@@ -61,7 +61,7 @@ class Checker:
             brought_by: who must have signed the bundle; None where anyone may hand on another's.
         """
         try:
-            bundle = parse_bundle(data, self._machine.ledger_id)
+            bundle = self._machine.read_bundle(data)
         except ValueError as why:
             return Checked(Verdict(why=f"not a bundle: {why}"), MemberId(""))
         carrier, problem, bundle_job = self._carrier(bundle, len(data), now, brought_by)
@@ -91,7 +91,9 @@ class Checker:
         seen: set[Digest] = set()
 
         def believe(algorithm: int, public: bytes, message: bytes, signature: bytes) -> bool:
-            jobs.append(SignatureJob(Algorithm(algorithm), public, message, signature))
+            job = SignatureJob(Algorithm(algorithm), public, message, signature)
+            if not self._machine.knows(job):
+                jobs.append(job)
             return True
 
         for raw in bundle.transactions:
