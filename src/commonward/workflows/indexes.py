@@ -16,7 +16,17 @@ from commonward.ledger.staging import outcome_leaf
 from commonward.ledger.state import Store
 from commonward.ledger.transactions import AnchorBatch, BreakGlass, Consent, Payload, Release, Withdraw
 
-__all__ = ["LEAF_SPACE", "AuthorityChange", "BlockFacts", "IndexedStore", "Indexes", "Row", "leaf_of", "leaves_only"]
+__all__ = [
+    "LEAF_SPACE",
+    "AuthorityChange",
+    "BlockFacts",
+    "IndexedStore",
+    "Indexes",
+    "Row",
+    "leaf_of",
+    "leaves_only",
+    "stood",
+]
 
 LEAF_SPACE: Final = b"ie"
 _ROW: Final = LEAF_SPACE  # index -> Row, or the bytes of a leaf: a block's, or one that a snapshot brought
@@ -91,9 +101,13 @@ def leaves_only(facts: BlockFacts, leaves: Sequence[bytes]) -> dict[bytes, bytes
     """What the index keeps of a block that came as leaves alone, in a snapshot: those, and where it ended."""
     first = facts.size - len(leaves)
     put: dict[bytes, bytes | None] = {_ROW + _number(first + n): leaf for n, leaf in enumerate(leaves)}
-    put[_BLOCK + _number(facts.height)] = encode([facts.size, facts.time])
     put[_SIZE + _number(facts.size)] = _number(facts.height)
-    return put
+    return put | stood(facts)
+
+
+def stood(facts: BlockFacts) -> dict[bytes, bytes | None]:
+    """What the index keeps of where a block ended."""
+    return {_BLOCK + _number(facts.height): encode([facts.size, facts.time])}
 
 
 class IndexedStore:

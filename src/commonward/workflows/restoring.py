@@ -8,16 +8,18 @@ The record that says where the ledger stands is written last: stores that are ha
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from commonward.ledger.merkle.bulk import BulkLoad
 from commonward.ledger.merkle.log import FrontierStore, Log
 from commonward.ledger.snapshot import BlockEnd, Manifest, SnapshotRefused, read_cells
-from commonward.ledger.window import Past, Window
+from commonward.ledger.window import Window
 from commonward.workflows.blocklog import BlockLog
-from commonward.workflows.indexes import BlockFacts, leaves_only
+from commonward.workflows.indexes import BlockFacts, leaves_only, stood
 
 __all__ = ["BulkStore", "FreshStores", "Restoring", "StartedLog"]
+
+_WRITE: Final = 10_000
 
 
 class BulkStore(Protocol):
@@ -50,6 +52,7 @@ class Restoring:
         self.manifest = manifest
         self.next = 0
         self._fresh = fresh
+        self._tip = tip
         self._load = BulkLoad(map_bits)
         self._window = Window(manifest.ledger, manifest.start, tip)
         fresh.tiles.begin(manifest.start, manifest.rows)
@@ -75,13 +78,14 @@ class Restoring:
         self.next = max(self.next, index + 1)
 
     def _take_leaves(self, leaves: Sequence[bytes], chunk: int) -> None:
+        changes: dict[bytes, bytes | None] = {}
         for past in self._window.blocks(leaves, chunk):
-            self._take_block(past)
-
-    def _take_block(self, past: Past) -> None:
-        root = self._log.append(past.leaves)
-        changes = self._window.remember(past, self._log.size, root)
-        changes.update(leaves_only(BlockFacts(past.height, self._log.size, past.time), past.leaves))
+            root = self._log.append(past.leaves)
+            changes.update(self._window.remember(past, self._log.size, root))
+            changes.update(leaves_only(BlockFacts(past.height, self._log.size, past.time), past.leaves))
+            if len(changes) > _WRITE:
+                self._fresh.state.write(changes)
+                changes = {}
         self._fresh.state.write(changes)
 
     def _take_cells(self, chunk: int, data: bytes) -> None:
@@ -106,4 +110,6 @@ class Restoring:
         standing = self._window.standing(manifest.height, manifest.size, manifest.root)
         self._fresh.blocks.begin(manifest.height + 1)
         self._fresh.state.write(self._load.finish())
+        # The last block may have been idle: then its end is nowhere among the leaves.
+        self._fresh.state.write(stood(BlockFacts(manifest.height, manifest.size, self._tip.time)))
         self._fresh.state.write(standing)
