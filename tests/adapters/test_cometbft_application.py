@@ -147,7 +147,7 @@ async def test_proposing_judging_and_executing_see_the_same_block(twin: Twin) ->
     assert done.app_hash == b"a" * 40
     assert [(each.code, decode(each.data)) for each in done.tx_results] == [(0, [0, 205]), (0, [0])]
     assert [(each.pub_key.ed25519, each.power) for each in done.validator_updates] == [(b"k" * 32, 0), (b"l" * 32, 7)]
-    assert (await ask(twin, Request(commit=RequestCommit()))).commit.retain_height == 41
+    assert (await ask(twin, Request(commit=RequestCommit()))).commit.retain_height == 0
 
 
 async def test_a_proposal_that_no_honest_member_makes_is_rejected(twin: Twin) -> None:
@@ -204,6 +204,7 @@ class Store:
 
     def __init__(self) -> None:
         self.kept: list[int] = []
+        self.oldest = 8
 
     async def committed(self, height: int) -> None:
         self.kept.append(height)
@@ -220,6 +221,16 @@ class Store:
 
     async def apply(self, index: int, data: bytes, sender: str) -> Applied:
         return Applied(ChunkAnswer.RETRY, (index,), (sender,)) if data == b"bad" else Applied(ChunkAnswer.ACCEPT)
+
+
+async def test_no_block_is_forgotten_that_a_newcomer_needs(twin: Twin) -> None:
+    """The replica would let go of all below 41; who starts from the snapshot at 8 needs what follows it."""
+    store = Store()
+    application = CometApplication(twin, CHAIN, snapshots=store)
+    for oldest, retained in ((8, 8), (0, 0), (100, 41)):
+        store.oldest = oldest
+        answer = await application.answer("commit", Request(commit=RequestCommit()))
+        assert answer.commit.retain_height == retained
 
 
 async def test_snapshots_hear_of_each_block_that_was_kept(twin: Twin) -> None:

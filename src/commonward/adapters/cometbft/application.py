@@ -215,7 +215,8 @@ class CometApplication:
     async def _commit(self, request: Request) -> Response:
         retain = await self._replica.commit()
         await self._snapshots.committed(self._replica.info()[0])
-        return Response(commit=ResponseCommit(retain_height=retain))
+        # CometBFT forgets no block that a newcomer needs: without a snapshot that is every one.
+        return Response(commit=ResponseCommit(retain_height=min(retain, self._snapshots.oldest)))
 
     # ------------------------------------------------------------------------------------------------------- questions
 

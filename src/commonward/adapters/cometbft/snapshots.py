@@ -12,6 +12,11 @@ class Snapshots(Protocol):
     """`offers` and `chunk` answer others; whatever they raise is logged and answered empty. `offer` and `apply` restore
     this node; what they raise stops it. `committed` is told of each block that was kept."""
 
+    @property
+    def oldest(self) -> int:
+        """Height of the oldest snapshot here, 0 for none: blocks from it on are kept for who starts from it."""
+        ...
+
     async def committed(self, height: int) -> None: ...
 
     def offers(self) -> Sequence[Offered]: ...
@@ -28,7 +33,9 @@ class Snapshots(Protocol):
 
 
 class NoSnapshots:
-    """Implements `Snapshots`: offers none, takes none."""
+    """Implements `Snapshots`: offers none, takes none; every block is kept then."""
+
+    oldest = 0
 
     async def committed(self, height: int) -> None:
         return None
