@@ -4,11 +4,13 @@ from collections.abc import Iterable
 
 import pytest
 
+from commonward.ledger.ids import BlockTime
 from commonward.ledger.transactions import AnchorBatch, parse_transaction
 from commonward.records.fingerprint import BatchTree, Fingerprint, build_batch
 from commonward.workflows import anchoring
 from commonward.workflows.memory import Killed
 from commonward.workflows.ports import LedgerAway
+from commonward.workflows.submitting import LedgerRefused
 from tests.consortium import Consortium, observation
 
 STEPS = ["anchor.before-plan", "anchor.planned", "anchor.signed", "anchor.landed", "anchor.noted"]
@@ -135,3 +137,19 @@ async def test_one_altered_fingerprint_takes_no_proof_from_the_others_of_its_bat
         assert held is not None and holdings.is_sound(held)
         wrong = holdings.open(number, altered)
         assert wrong is not None and not holdings.is_sound(wrong)
+
+
+async def test_an_anchor_refused_as_too_early_lands_once_its_time_has_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A member's clock may be ahead of the ledger's, whose blocks may be dated some seconds back."""
+    async with Consortium() as c:
+        await c.north.takes(observation("o1", "ada"))
+        ledger = c.north.office.member.ports.ledger
+        ahead = BlockTime(ledger.next_time() + 5_000)
+        with monkeypatch.context() as skewed:
+            skewed.setattr(type(ledger), "next_time", lambda _: ahead)
+            for _ in range(2):
+                with pytest.raises(LedgerRefused, match="TooEarly"):
+                    await c.north.office.member.anchoring.tick()
+        await c.engine.pass_time(6_000)
+        await c.north.ticks()
+        assert not c.north.vault.unanchored_batches()

@@ -14,7 +14,10 @@ from typing import Any, Protocol
 
 import structlog
 
+from commonward.adapters.cometbft.engine import CometEngine
+from commonward.adapters.cometbft.home import Tuning
 from commonward.adapters.keys import MemberKeys
+from commonward.adapters.peers import PeerRefused
 from commonward.adapters.solo.follower import Follower
 from commonward.adapters.store.blocks import BlockFiles
 from commonward.adapters.store.state import RocksStore
@@ -22,6 +25,8 @@ from commonward.adapters.store.tiles import TileFiles
 from commonward.apps.settings import Settings
 from commonward.ledger.genesis import Genesis
 from commonward.ledger.ids import MemberId
+from commonward.workflows.agreeing import AgreeingReplica
+from commonward.workflows.exchange import COSIGNED_PATH, BadTelling, CosignExchange
 from commonward.workflows.following import HEAD_PATH, FollowingReplica
 from commonward.workflows.ports import Clock, Peers
 from commonward.workflows.replica import Replica
@@ -81,7 +86,8 @@ class Engine(Protocol):
 
 def open_engine(settings: Settings, keys: MemberKeys, genesis: Genesis, files: ChainFiles, clock: Clock) -> Engine:
     """The one that settings and genesis name. Raises as its replica does."""
-    return SoloEngine(settings, keys, genesis, files, clock)
+    made: type[SoloEngine | ConsensusEngine] = ConsensusEngine if genesis.consensus else SoloEngine
+    return made(settings, keys, genesis, files, clock)
 
 
 class SoloEngine:
@@ -113,3 +119,46 @@ class SoloEngine:
     def line(self) -> Line:
         operator = self.replica.operator
         return Line((operator,) if self.replica.connected else (), (operator,), not self.replica.connected)
+
+
+class ConsensusEngine:
+    """Orders together with the other members, through a CometBFT of its own, and tells them its cosignatures."""
+
+    def __init__(self, settings: Settings, keys: MemberKeys, genesis: Genesis, files: ChainFiles, clock: Clock) -> None:
+        """Raises as `AgreeingReplica`."""
+        self._settings = settings
+        self._keys = keys
+        self._genesis = genesis
+        self.replica = AgreeingReplica(
+            keys=keys, genesis=genesis, store=files.state, log_store=files.tiles, blocks=files.blocks, clock=clock
+        )
+        self.paths: Mapping[str, Handler] = {COSIGNED_PATH: self._told}
+
+    def connect(self, client: ssl.SSLContext, resolve: Resolve, peers: Peers) -> None:
+        """Raises BinaryMissing."""
+        settings = self._settings
+        assert settings.p2p is not None, "settings for CometBFT name where it listens"
+        self._exchange = CosignExchange(self.replica, peers)
+        self._comet = CometEngine(
+            self.replica,
+            genesis=self._genesis,
+            home=settings.comet_home.resolve(),  # CometBFT runs in it, and would look for a relative path there
+            listen=str(settings.p2p),
+            peers={MemberId(name): str(at) for name, at in settings.p2p_peers.items()},
+            seed=self._keys.seed,
+            cosigned=self._exchange.cosigned,
+            tuning=Tuning(empty_block_ms=settings.idle_block_s * 1000),
+        )
+
+    async def _told(self, member: MemberId, body: bytes) -> bytes:
+        try:
+            return await self._exchange.answer(member, body)
+        except BadTelling as why:
+            raise PeerRefused(0, str(why)) from why
+
+    def work(self) -> list[Coroutine[Any, Any, None]]:
+        return [self._comet.run(), self._exchange.run(), self.replica.run()]
+
+    def line(self) -> Line:
+        status = self._comet.status()
+        return Line(status.peers, status.of, status.catching_up, status.trouble)

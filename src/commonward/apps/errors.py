@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from commonward.adapters.cometbft.engine import EngineFailed
+from commonward.adapters.cometbft.home import HomeDamaged
+from commonward.adapters.cometbft.process import BinaryMissing
 from commonward.adapters.keys import KeyFileExposed, KeyFileMissing, KeyFileUnreadable, KeyUnusable
 from commonward.adapters.solo.sequencer import SequencerError
 from commonward.adapters.store.errors import StoreError
@@ -26,8 +29,11 @@ class CannotListen(Exception):
 FORESEEN = (
     Altered,
     BadSettings,
+    BinaryMissing,
     CannotFollow,
     CannotListen,
+    EngineFailed,
+    HomeDamaged,
     KeyFileExposed,
     KeyFileMissing,
     KeyFileUnreadable,

@@ -1,7 +1,8 @@
 """What an outsider learns who has the whole ledger: read from a member's own block files, with no key and no secret.
 
 Every block is executed again from genesis, so the outcomes are not the node's word: after each block the result is
-compared with the checkpoint that the operator signed. Reads beside a running node. Memory grows with the live state.
+compared with the checkpoint kept with it: the one that the operator signed, or, where the members order together, the
+one that this node reached and cosigned. Reads beside a running node. Memory grows with the live state.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Final
 
 from commonward.adapters.store.errors import StoreCorrupt
 from commonward.adapters.store.readonly import read_blocks
-from commonward.ledger.checkpoint import NoteError, parse_note
+from commonward.ledger.checkpoint import Checkpoint, NoteError, parse_note
 from commonward.ledger.genesis import Genesis
 from commonward.ledger.ids import BlockTime, Height, MemberId
 from commonward.ledger.merkle.log import MemoryLogStore
@@ -80,6 +81,15 @@ class Counts:
     root: bytes = b""
 
 
+def kept_checkpoint(record: Record) -> Checkpoint:
+    """What was kept with a block: a note that the operator signed, or under consensus the checkpoint alone. Raises
+    NoteError."""
+    try:
+        return Checkpoint.parse(record.note)
+    except NoteError:
+        return parse_note(record.note).checkpoint
+
+
 def replay(
     genesis: Genesis, blocks: Path, counts: Counts, progress: Callable[[int], None] = lambda height: None
 ) -> Iterator[Seen]:
@@ -88,16 +98,17 @@ def replay(
     for height, data in read_blocks(blocks):
         try:
             record = Record.parse(data)
-            signed = parse_note(record.note).checkpoint
+            kept = kept_checkpoint(record)
             staged = machine.stage(record.block)
         except (RecordError, NoteError, InvalidBlock) as cause:
             raise StoreCorrupt(blocks, f"block {height} is none that follows from this genesis: {cause}") from cause
         made = staged.checkpoint
-        if (made.size, made.root) != (signed.size, signed.root):
+        if (made.size, made.root) != (kept.size, kept.root):
+            who = "this node reached" if genesis.consensus else "the operator signed"
             raise StoreCorrupt(
                 blocks,
-                f"executing block {height} gives size {made.size}, root {made.root.hex()}; the operator signed size "
-                f"{signed.size}, root {signed.root.hex()}: keep the files, and show them to the other members",
+                f"executing block {height} gives size {made.size}, root {made.root.hex()}; {who} size "
+                f"{kept.size}, root {kept.root.hex()}: keep the files, and show them to the other members",
             )
         machine.commit(staged)
         counts.height, counts.size, counts.root = height, made.size, made.root

@@ -11,10 +11,10 @@ from typing import Final
 
 from commonward.ledger.encoding import Digest, encode
 from commonward.ledger.parameters import Parameter, Parameters
-from commonward.ledger.registry import AnchorBatch
+from commonward.ledger.registry import AnchorBatch, TooEarly
 from commonward.records.fingerprint import MAX_LEAVES, BatchProof, BatchTree, Fingerprint, build_batch
 from commonward.workflows.messages import Anchor
-from commonward.workflows.ports import BatchRow, Clock, Entropy, Ledger, Steps, Trees, Vault, VaultFull
+from commonward.workflows.ports import BatchRow, Entropy, Ledger, Steps, Trees, Vault, VaultFull
 from commonward.workflows.reading import LedgerCells
 from commonward.workflows.submitting import Submitter
 
@@ -34,7 +34,6 @@ class Anchoring:
         vault: Vault,
         ledger: Ledger,
         submitter: Submitter,
-        clock: Clock,
         entropy: Entropy,
         steps: Steps,
         trees: Trees | None = None,
@@ -42,7 +41,6 @@ class Anchoring:
         self._vault = vault
         self._ledger = ledger
         self._submitter = submitter
-        self._clock = clock
         self._entropy = entropy
         self._steps = steps
         self._kept = trees
@@ -65,9 +63,9 @@ class Anchoring:
         return anchored + [await self._land(batch) for batch in planned]
 
     def _now(self) -> int:
-        """The tick of the ledger's time, or of the clock when that is ahead: an early tick would be refused."""
+        """The tick of the time that the next block will have: an early tick would be refused."""
         length = Parameters(LedgerCells(self._ledger))[Parameter.TICK]
-        return max(self._ledger.tip_time(), self._clock.now()) // length
+        return self._ledger.next_time() // length
 
     def _plan(self, tick: int, first: int) -> list[BatchRow]:
         """This tick's batch, and as many extra ones as the backlog needs and the ledger allows."""
@@ -95,7 +93,7 @@ class Anchoring:
             beside = sum(1 for other in self._vault.unanchored_batches() if other.tick >> EXTRA_BITS == tick) - 1
         key = b"anchor" + encode(batch.tick)
         payload = AnchorBatch(tick, root_of(batch), announce=beside or None, extra=extra or None)
-        committed = await self._submitter.land(key, payload, step="anchor")
+        committed = await self._submitter.land(key, payload, step="anchor", early=TooEarly.code)
         with self._vault.transaction():
             self._vault.anchored_batch(batch.tick, committed.index)
             self._submitter.done(key)

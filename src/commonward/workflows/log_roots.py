@@ -6,6 +6,7 @@ from commonward.ledger.audit import LogRoot
 from commonward.ledger.encoding import encode
 from commonward.ledger.ids import Digest
 from commonward.ledger.parameters import Parameter
+from commonward.ledger.registry import TooEarly
 from commonward.records.openings import commit
 from commonward.workflows import commitments
 from commonward.workflows.member import Member
@@ -39,7 +40,7 @@ class LogRoots:
     async def tick(self) -> RootPaper | None:
         """Anchors this tick's root, and first what was planned and has not landed; None when it is done already."""
         length = self._member.reading.parameter(Parameter.TICK)
-        tick = max(self._member.ports.ledger.tip_time(), self._member.now()) // length
+        tick = self._member.ports.ledger.next_time() // length
         last = self._last()
         if last is not None and last.index < 0:
             last = await self._land(last)
@@ -70,7 +71,7 @@ class LogRoots:
             commit(commitments.REFUSALS, by_refusals, paper.refusals),
         )
         key = b"log-root" + encode(paper.tick)
-        landed = await self._member.submitter.land(key, payload, step="log-root")
+        landed = await self._member.submitter.land(key, payload, step="log-root", early=TooEarly.code)
         done = RootPaper(paper.tick, paper.number, paper.head, paper.uses, paper.refusals, paper.salts, landed.index)
         with self._member.ports.vault.transaction():
             self._roots.put(_key(paper.tick), done)

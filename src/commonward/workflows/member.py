@@ -82,7 +82,7 @@ class Member:
             "log": MemberLog(p.vault, sealing, p.clock),
             "identity": Identity(p.vault, sealing, p.clock, p.entropy),
             "submitter": submitter,
-            "anchoring": Anchoring(p.vault, p.ledger, submitter, p.clock, p.entropy, p.steps, p.trees),
+            "anchoring": Anchoring(p.vault, p.ledger, submitter, p.entropy, p.steps, p.trees),
             "reading": Reading(p.ledger),
         }
         for name, value in made.items():

@@ -147,6 +147,10 @@ class Ledger(Protocol):
         """Size and root that a transaction signed now should name."""
         ...
 
+    def next_time(self) -> BlockTime:
+        """What the next block's header will say at least: a rule that wants a time to have come looks at that."""
+        ...
+
     def tip_time(self) -> BlockTime:
         """Header time of the last block applied; genesis time before the first."""
         ...
@@ -193,6 +197,10 @@ class Ledger(Protocol):
 
     def prove_inclusion(self, index: int, size: int) -> tuple[bytes, ...]:
         """RFC 9162 inclusion path of leaf `index` in the log of `size` leaves."""
+        ...
+
+    def prove_consistency(self, old: int, new: int) -> tuple[bytes, ...]:
+        """RFC 9162 proof that the log of `old` leaves is the beginning of the log of `new`."""
         ...
 
     def accusations(self) -> Sequence[Equivocation]:

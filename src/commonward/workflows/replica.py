@@ -435,6 +435,10 @@ class Replica(LedgerReads, ABC):
     def proven(self) -> Proven | None:
         return self._cosigning.proven()
 
+    def next_time(self) -> BlockTime:
+        """As `ports.Ledger.next_time`: who orders dates a block by its clock, which agrees with ours."""
+        return max(self.tip_time(), self._clock.now())
+
     def heard(self) -> Mapping[MemberId, BlockTime]:
         """When each member cosigned last, as the lines say that came, checked or not."""
         return self._cosigning.heard

@@ -73,10 +73,11 @@ class Submitter:
         )
         return assemble(body, ProofKind.MEMBER, proof)
 
-    async def land(self, key: bytes, payload: Payload, *, step: str = "") -> Committed:
+    async def land(self, key: bytes, payload: Payload, *, step: str = "", early: int = 0) -> Committed:
         """Brings a payload onto the ledger under a name of the caller's, once, whatever happened before.
 
-        The caller calls `done` with the same key, in the vault transaction that records the outcome.
+        The caller calls `done` with the same key, in the vault transaction that records the outcome. `early`: the code
+        of a refusal that time alone mends; the next call with the same key signs anew.
 
         Raises:
             LedgerAway: nothing is known; call again with the same key.
@@ -108,6 +109,8 @@ class Submitter:
             if stands.code == 0:
                 return stands
             if stands.code not in _AGAIN:
+                if early and stands.code == early:
+                    self._sent.remove(key)
                 raise LedgerRefused(type(payload).__name__, stands.code)
         raise LedgerRefused(type(payload).__name__, Expired.code)
 

@@ -25,16 +25,22 @@ def demo(
     directory: Annotated[
         Path, typer.Argument(help="Where the consortium of the demo lives; an earlier one is replaced.")
     ] = Path("demo-data"),
-    port: Annotated[int, typer.Option(help="The first of eleven ports on loopback; 0 looks for free ones.")] = 0,
+    engine: Annotated[
+        str, typer.Option(help="Who orders: solo, one member's sequencer; cometbft, four of the five members together.")
+    ] = "solo",
+    port: Annotated[int, typer.Option(help="The first of up to 16 ports on loopback; 0 looks for free ones.")] = 0,
     stop: Annotated[bool, typer.Option("--stop", help="Stop the nodes at the end.")] = False,
 ) -> None:
-    """Carry a patient's records from one hospital to another, and check what happened. Takes under a minute."""
+    """Carry a patient's records from one hospital to another, and check what happened. Takes a minute."""
     from commonward.apps import running
+    from commonward.apps.cli.consortium import checked_engine
     from commonward.apps.demo.stage import StoryBroken, Voice
     from commonward.apps.demo.story import run
+    from commonward.apps.planning import DEMO, ports
 
     try:
-        run(directory, port or running.free_ports(11), Voice(_console()))
+        count = ports(len(DEMO), checked_engine(engine))
+        run(directory, port or running.free_ports(count), Voice(_console()), engine)
     except StoryBroken as why:
         err.print(f"[red]the demo broke:[/red] {why}")
         raise typer.Exit(REFUSED) from why

@@ -98,12 +98,16 @@ def read(
         },
         as_json=as_json,
         text=f"{total:,} transactions, {counts.refused:,} of them refused, up to block {counts.height:,}. Executed "
-        f"again from genesis, every block gave the checkpoint that the operator signed; the log's root at size "
+        f"again from genesis, every block gave the checkpoint {_kept(settings)}; the log's root at size "
         f"{counts.size:,} is {counts.root.hex()}.",
     )
     if not as_json:
         out.print(_summary(counts))
         out.print(NOT_THERE)
+
+
+def _kept(settings: Settings) -> str:
+    return "that the operator signed" if settings.engine == "solo" else "that this node cosigned"
 
 
 def _line(seen: Seen) -> str:

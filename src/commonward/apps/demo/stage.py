@@ -18,6 +18,7 @@ from commonward.adapters.keys import StaffKey
 from commonward.apps import founding, running
 from commonward.apps.api.client import ControlClient
 from commonward.apps.intake import Intake, Taken, find
+from commonward.apps.planning import NOBODY
 from commonward.apps.settings import Address, Settings, load
 from commonward.apps.wiring import WallClock, open_authority
 from commonward.ledger.ids import MemberId
@@ -80,9 +81,10 @@ class Voice:
 class Stage:
     """The consortium in `directory`, running."""
 
-    def __init__(self, directory: Path, voice: Voice) -> None:
+    def __init__(self, directory: Path, voice: Voice, engine: str = "solo") -> None:
         self.directory = directory
         self.voice = voice
+        self.engine = engine
         self._controls: dict[str, ControlClient] = {}
 
     def found(self, port: int) -> founding.Founded:
@@ -90,22 +92,29 @@ class Stage:
         if (self.directory / founding.CONSORTIUM).exists():
             running.stop(self.directory)
             shutil.rmtree(self.directory)
+        solo = self.engine == "solo"
         with self.voice.progress("making keys and certificates for five members"):
             return founding.found(
                 self.directory,
-                founding.plan((), "127.0.0.1", port),
+                founding.plan((), "127.0.0.1", port, self.engine),
                 name="Demo consortium",
-                operator=MemberId("authority"),
-                sequencer=Address(host="127.0.0.1", port=port),
+                operator=MemberId("authority") if solo else NOBODY,
+                sequencer=Address(host="127.0.0.1", port=port) if solo else None,
                 now=WallClock().now(),
                 tables={"jurisdiction": default_jurisdiction().digest, "sensitivity": default_sensitivity().digest},
                 tick_ms=TICK_MS,
             )
 
     def start(self) -> None:
-        with self.voice.progress("starting the sequencer and five nodes"):
-            running.start(self.directory, 60)
-            self.until(lambda: all(self.control(m).get("/status")["live"] for m in self.members), "a live ledger")
+        with self.voice.progress("starting five nodes and what orders the ledger"):
+            running.start(self.directory, 120)
+            self.until(lambda: all(self.control(m).get("/status")["live"] for m in self.members), "a live ledger", 120)
+
+    @property
+    def processes(self) -> list[str]:
+        """What runs for this consortium, each CometBFT counted too."""
+        own = list(running.processes(self.directory))
+        return own if self.engine == "solo" else [*own, *(f"CometBFT of {member}" for member in own)]
 
     @property
     def members(self) -> list[str]:
@@ -139,7 +148,7 @@ class Stage:
         )
         key.save(settings.data / "staff" / f"{number}.pem", settings.passphrase())
 
-    def until(self, true: Any, what: str, seconds: float = 30) -> None:
+    def until(self, true: Any, what: str, seconds: float = 60) -> None:
         """Wait for something that another process does. Raises StoryBroken."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:

@@ -38,10 +38,10 @@ HIDDEN_TYPES: Final = "mental-health"
 NORTH, SOUTH, CLINIC, INSURER = "north", "south", "clinic", "insurer"
 
 
-def run(directory: Path, port: int, voice: Voice) -> None:
+def run(directory: Path, port: int, voice: Voice, engine: str = "solo") -> None:
     """The whole story. Raises StoryBroken, and what the commands raise."""
     with as_file(files("commonward.apps").joinpath("samples")) as samples:
-        asyncio.run(_Story(Stage(directory, voice), voice, samples, port).tell())
+        asyncio.run(_Story(Stage(directory, voice, engine), voice, samples, port).tell())
 
 
 class _Story:
@@ -80,9 +80,18 @@ class _Story:
         for member in founded.genesis.genesis.members:
             tier = f", tier {member.tier}" if member.tier else ""
             self.voice.say(f"{member.name} ({member.id}: {member.kind.name.lower()}{tier})")
+        genesis = founded.genesis.genesis
+        voting = [member.id for member in genesis.members if member.weight]
+        if genesis.consensus:
+            self.voice.say(
+                f"Nobody orders alone: {', '.join(voting)} agree on each block (CometBFT), and any one of them may "
+                "fail or lie"
+            )
+        else:
+            self.voice.say(f"{genesis.operator} runs the sequencer; the others execute all it orders, and cosign")
         self.voice.good(
-            f"six processes run; {len(status['proven']['members'])} of 5 members cosigned the ledger "
-            f"{status['ledger'][:16]} at height {status['height']}"
+            f"{len(self.stage.processes)} processes run; {len(status['proven']['members'])} of {len(voting)} members "
+            f"cosigned the ledger {status['ledger'][:16]} at height {status['height']}"
         )
 
     # 2
@@ -394,6 +403,7 @@ class _Story:
             f"commonward dead-letters list --data {root}/members/clinic\n"
             f"commonward ledger read --data {root}/members/north\n"
             f"commonward verify {self.file}\n"
+            f"commonward network status {root}\n"
             f"commonward doctor --data {root}/members/north\n"
             f"commonward down {root}",
             f"Done in {self.voice.seconds:.0f} s. The five nodes still run: go on with",

@@ -112,7 +112,7 @@ def _lagging(seen: Seen) -> list[Trouble]:
         line = node.status["line"]
         if line["trouble"]:
             found.append(Trouble(f"{node.member}: {line['trouble']}", f"see {node.log}"))
-        if behind > LAG_BLOCKS or line["catching_up"]:
+        elif behind > LAG_BLOCKS or line["catching_up"]:
             found.append(Trouble(f"{node.member} catches up: {behind} blocks behind", "wait; it goes on by itself"))
         elif line["of"] and not line["peers"]:
             found.append(Trouble(f"{node.member} hears of nobody", "look at its addresses and its network"))
@@ -123,9 +123,9 @@ def _silent(seen: Seen) -> list[Trouble]:
     """Members with votes that have not cosigned lately: elsewhere down or cut off, here with a clock that is wrong."""
     if not _settled(seen):
         return []
-    down = {node.member for node in seen.nodes if node.status is None}
+    known = {node.member for node in seen.nodes if node.status is None or node.status["line"]["trouble"]}
     found = []
-    for member in sorted(seen.weights.keys() - down):
+    for member in sorted(seen.weights.keys() - known):
         at = seen.cosigned.get(member)
         if not _fresh(at, seen.at):
             since = "since the nodes here started" if at is None else f"for {ago(seen.at - at)}"

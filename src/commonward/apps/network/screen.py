@@ -41,7 +41,7 @@ def screen(seen: Seen, hint: str = "") -> RenderableType:
     troubles = judge(seen)
     worst = "bold red" if any(each.grave for each in troubles) else "bold yellow" if troubles else "bold green"
     ledger = next((str(node.status["ledger"])[:16] for node in seen.up if node.status), "unknown")
-    table = Table(box=None, padding=(0, 2), header_style="bold", pad_edge=False)
+    table = Table(box=None, padding=(0, 1), header_style="bold", pad_edge=False)
     for column in _COLUMNS:
         table.add_column(column, no_wrap=True)
     for node in seen.nodes:
