@@ -13,6 +13,7 @@ import typer
 from rich.live import Live
 
 from commonward.apps import planning, running
+from commonward.apps.cli import migrating
 from commonward.apps.cli.consortium import (
     Directory,
     Host,
@@ -45,6 +46,7 @@ def add_to(app: typer.Typer) -> None:
     network.command("example")(example)
     network.command("up")(up)
     network.command("status")(status)
+    migrating.add_to(app)
 
 
 def init(
