@@ -10,19 +10,23 @@ import ssl
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import structlog
 
 from commonward.adapters.cometbft.engine import CometEngine
 from commonward.adapters.cometbft.home import Tuning
+from commonward.adapters.cometbft.light import LIGHT_PATH
+from commonward.adapters.cometbft.process import find_binary
 from commonward.adapters.keys import MemberKeys
 from commonward.adapters.peers import PeerRefused
 from commonward.adapters.solo.follower import Follower
 from commonward.adapters.store.blocks import BlockFiles
+from commonward.adapters.store.restoring import RestoreFiles
 from commonward.adapters.store.state import RocksStore
 from commonward.adapters.store.tiles import TileFiles
 from commonward.apps.settings import Settings
+from commonward.apps.syncing import open_snapshots
 from commonward.ledger.genesis import Genesis
 from commonward.ledger.ids import MemberId
 from commonward.workflows.agreeing import AgreeingReplica
@@ -34,6 +38,9 @@ from commonward.workflows.replica import Replica
 _log = structlog.get_logger(__name__)
 
 Resolve = Callable[[bytes], MemberId | None]
+RESTORED: Final = "restored"
+"""Stores from a snapshot, complete and not yet in the place of the old ones (`adapters.store.restoring`)."""
+
 Handler = Callable[[MemberId, bytes], Awaitable[bytes]]
 
 
@@ -42,9 +49,14 @@ class ChainFiles:
 
     def __init__(self, directory: Path) -> None:
         """Raises StoreLocked when another process has them, StoreCorrupt when they were altered."""
-        self.blocks = BlockFiles(directory / "blocks")
-        self.tiles = TileFiles(directory / "tiles")
-        self.state = RocksStore(directory / "state", first=self.tiles.sync)
+        self._directory = directory
+        self.reopen()
+
+    def reopen(self) -> None:
+        """Open what lies there now, after `close`. Raises as the constructor."""
+        self.blocks = BlockFiles(self._directory / "blocks")
+        self.tiles = TileFiles(self._directory / "tiles")
+        self.state = RocksStore(self._directory / "state", first=self.tiles.sync)
 
     def close(self) -> None:
         self.state.close()
@@ -60,6 +72,9 @@ class Line:
     of: tuple[MemberId, ...]
     catching_up: bool
     trouble: str = ""
+    height: int | None = None  # of CometBFT's last block
+    power: int | None = None  # of this node as a validator
+    signed_height: int | None = None  # of the block it voted on last
 
 
 class Engine(Protocol):
@@ -82,6 +97,17 @@ class Engine(Protocol):
         ...
 
     def line(self) -> Line: ...
+
+    def close(self) -> None:
+        """Raises what the state store raises when it cannot keep the last blocks: they are replayed at the start."""
+        ...
+
+
+def open_files(settings: Settings, genesis: Genesis) -> ChainFiles:
+    """The stores of a node. Raises StoreError."""
+    if genesis.consensus and (settings.ledger_directory / RESTORED).exists():
+        RestoreFiles(settings.ledger_directory)  # a change to a snapshot's stores was cut short: it is finished first
+    return ChainFiles(settings.ledger_directory)
 
 
 def open_engine(settings: Settings, keys: MemberKeys, genesis: Genesis, files: ChainFiles, clock: Clock) -> Engine:
@@ -120,6 +146,9 @@ class SoloEngine:
         operator = self.replica.operator
         return Line((operator,) if self.replica.connected else (), (operator,), not self.replica.connected)
 
+    def close(self) -> None:
+        self.replica.close()
+
 
 class ConsensusEngine:
     """Orders together with the other members, through a CometBFT of its own, and tells them its cosignatures."""
@@ -132,7 +161,11 @@ class ConsensusEngine:
         self.replica = AgreeingReplica(
             keys=keys, genesis=genesis, store=files.state, log_store=files.tiles, blocks=files.blocks, clock=clock
         )
-        self.paths: Mapping[str, Handler] = {COSIGNED_PATH: self._told}
+        self._snapshots = open_snapshots(
+            replica=self.replica, files=files, directory=settings.ledger_directory, shelf=settings.data / "snapshots",
+            genesis=genesis, clock=clock,
+        )  # fmt: skip
+        self.paths: Mapping[str, Handler] = {COSIGNED_PATH: self._told, LIGHT_PATH: self._asked_light}
 
     def connect(self, client: ssl.SSLContext, resolve: Resolve, peers: Peers) -> None:
         """Raises BinaryMissing."""
@@ -148,6 +181,9 @@ class ConsensusEngine:
             seed=self._keys.seed,
             cosigned=self._exchange.cosigned,
             tuning=Tuning(empty_block_ms=settings.idle_block_s * 1000),
+            binary=find_binary(settings.cometbft),
+            snapshots=self._snapshots,
+            ask=peers.ask,
         )
 
     async def _told(self, member: MemberId, body: bytes) -> bytes:
@@ -156,9 +192,24 @@ class ConsensusEngine:
         except BadTelling as why:
             raise PeerRefused(0, str(why)) from why
 
+    async def _asked_light(self, member: MemberId, body: bytes) -> bytes:
+        return await self._comet.answer_light(member, body)
+
     def work(self) -> list[Coroutine[Any, Any, None]]:
         return [self._comet.run(), self._exchange.run(), self.replica.run()]
 
     def line(self) -> Line:
         status = self._comet.status()
-        return Line(status.peers, status.of, status.catching_up, status.trouble)
+        return Line(
+            status.peers,
+            status.of,
+            status.catching_up,
+            status.trouble,
+            status.height,
+            status.power,
+            status.signed_height,
+        )
+
+    def close(self) -> None:
+        self._snapshots.close()
+        self.replica.close()

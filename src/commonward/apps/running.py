@@ -146,7 +146,7 @@ def free_ports(count: int, first: int = 7400) -> int:
     raise NotUp(f"no {count} free ports in a row from {first} to {first + 2000}; give one with --port")
 
 
-def stop(directory: Path, wait_s: float = 20.0) -> list[str]:
+def stop(directory: Path, wait_s: float = 40.0) -> list[str]:
     """Ask every process to end, and kill what does not. Returns the names of those that ran."""
     running = processes(directory)
     for pid in running.values():

@@ -56,6 +56,7 @@ class Settings:
     sequencer: Address | None = None  # solo: where the operator's sequencer listens
     p2p: Address | None = None  # cometbft: where this node's CometBFT listens to the others'
     p2p_peers: Mapping[str, Address] = field(default_factory=dict)  # cometbft: other members' `p2p`
+    cometbft: str = ""  # cometbft: another program than the pinned CometBFT that make installs
     idle_block_s: int = 5  # cometbft: with nothing to do, a block this often; header times lag by it
     grace_ms: int = 4 * 3600 * 1000  # care goes on under a consent proven live this long ago
     answer_grid_ms: int = 5  # answers leave on this grid, refusals on a coarser one: their time tells nothing

@@ -21,7 +21,7 @@ from commonward.adapters.peers import PeerClient, PeerRefused, PeerServer
 from commonward.adapters.solo.sequencer import Sequencer
 from commonward.adapters.store.trees import TreeFiles
 from commonward.adapters.store.vault import SqlVault
-from commonward.apps.engines import ChainFiles, Line, Resolve, open_engine
+from commonward.apps.engines import ChainFiles, Line, Resolve, open_engine, open_files
 from commonward.apps.errors import CannotListen
 from commonward.apps.founding import GENESIS
 from commonward.apps.settings import FILE, BadSettings, Settings
@@ -176,7 +176,7 @@ class Node:
         self.settings = settings
         self.genesis = read_genesis(settings)
         self.keys = open_keys(settings)
-        self.files = ChainFiles(settings.ledger_directory)
+        self.files = open_files(settings, self.genesis)
         self.vault = SqlVault(settings.vault_file)
         clock = WallClock()
         self.engine = open_engine(settings, self.keys, self.genesis, self.files, clock)
@@ -260,7 +260,7 @@ class Node:
     async def close(self) -> None:
         await self._server.stop()
         await self.peers.close()
-        self.replica.close()
+        self.engine.close()
         self.vault.close()
         self.files.close()
 

@@ -45,6 +45,7 @@ async def status(request: Request) -> dict[str, Any]:
         else {"size": proven.size, "height": proven.height, "median": proven.median, "members": list(proven.members)},
         "cosigners": _cosigners(node),
         "fault": None if node.replica.fault is None else str(node.replica.fault),
+        "accused": {member: str(fault) for member, fault in node.replica.accused.items()},
         "records": node.vault.last_number(),
         "dead_letters": node.vault.count("dead-letters"),
         "recalls_waiting": sum(1 for _, recall in node.office.recalls.recalls.every() if not recall.ack),

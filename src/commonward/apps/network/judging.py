@@ -19,17 +19,19 @@ STANDS_MS: Final = 60_000
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """`grave`: the ledger itself stands, or somebody is at fault; else one node has a problem of its own."""
+    """`grave`: the ledger itself stands, or somebody is at fault; else one node has a problem of its own. `later`: not
+    yet a problem, but it will be."""
 
     what: str
     do: str
     grave: bool = False
+    later: bool = False
 
 
 def judge(seen: Seen) -> list[Trouble]:
     """Every trouble that shows."""
     graves = [*_differing(seen), *_faults(seen), *_standing(seen)]
-    return [*graves, *_down(seen), *_lagging(seen), *_silent(seen)]
+    return [*graves, *_down(seen), *_lagging(seen), *_silent(seen), *_accused(seen), *_ending(seen)]
 
 
 def _differing(seen: Seen) -> list[Trouble]:
@@ -51,6 +53,21 @@ def _faults(seen: Seen) -> list[Trouble]:
         for node in seen.up
         if node.status and node.status["fault"]
     ]
+
+
+def _accused(seen: Seen) -> list[Trouble]:
+    said = {member: why for node in seen.up if node.status for member, why in node.status["accused"].items()}
+    do = "a node shows the proof on the ledger, which takes its weight away; ask the member what happened to its key"
+    return [Trouble(f"{member} is proven false: {why}", do) for member, why in sorted(said.items())]
+
+
+def _ending(seen: Seen) -> list[Trouble]:
+    """What will end soon, each said once: a quorum's end, then each member's own keys and certificates."""
+    found: dict[str, Trouble] = {}
+    for node in seen.up:
+        for each in node.status["ending"] if node.status else ():
+            found.setdefault(each["text"], Trouble(each["text"], each["do"], later=True))
+    return list(found.values())
 
 
 def _standing(seen: Seen) -> list[Trouble]:
@@ -141,6 +158,11 @@ def _settled(seen: Seen) -> bool:
 
 def _fresh(at: int | None, now: int) -> bool:
     return at is not None and now - at <= STANDS_MS
+
+
+def well(troubles: list[Trouble]) -> bool:
+    """Whether nothing is wrong now."""
+    return all(each.later for each in troubles)
 
 
 def lag(node: NodeSeen, seen: Seen) -> int:

@@ -12,7 +12,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from commonward.apps.network.judging import Trouble, ago, judge, lag
+from commonward.apps.network.judging import Trouble, ago, judge, lag, well
 from commonward.apps.network.looking import NodeSeen, Seen
 
 _COLUMNS: Final = ("member", "node", "height", "last block", "lag", "peers", "cosigned by", "root", "votes")
@@ -29,17 +29,17 @@ def headline(seen: Seen, troubles: list[Trouble]) -> str:
     graves = [each for each in troubles if each.grave]
     if graves:
         return f"TROUBLE: {graves[0].what} ({up})"
-    if troubles:
-        return f"The ledger runs, but {troubles[0].what}" + (
-            f" and {len(troubles) - 1} more below" if len(troubles) > 1 else ""
-        )
-    return f"All is well: {up}, at block {seen.front:,}"
+    now = [each for each in troubles if not each.later]
+    if now:
+        return f"The ledger runs, but {now[0].what}" + (f", and {len(now) - 1} more below" if len(now) > 1 else "")
+    soon = f"; {len(troubles)} to see to in time, below" if troubles else ""
+    return f"All is well: {up}, at block {seen.front:,}{soon}"
 
 
 def screen(seen: Seen, hint: str = "") -> RenderableType:
     """All of it, for a terminal."""
     troubles = judge(seen)
-    worst = "bold red" if any(each.grave for each in troubles) else "bold yellow" if troubles else "bold green"
+    worst = "bold red" if any(each.grave for each in troubles) else "bold green" if well(troubles) else "bold yellow"
     ledger = next((str(node.status["ledger"])[:16] for node in seen.up if node.status), "unknown")
     table = Table(box=None, padding=(0, 1), header_style="bold", pad_edge=False)
     for column in _COLUMNS:
@@ -142,12 +142,12 @@ def described(seen: Seen) -> dict[str, Any]:
         "name": seen.name,
         "engine": seen.engine,
         "at": seen.at,
-        "well": not troubles,
+        "well": well(troubles),
         "height": seen.front,
         "sequencer": seen.sequencer,
         "nodes": [_facts(node, seen) for node in seen.nodes],
         "elsewhere": [{"member": member, "cosigned_at": at} for member, at in sorted(seen.others.items())],
-        "troubles": [{"what": each.what, "do": each.do, "grave": each.grave} for each in troubles],
+        "troubles": [{"what": each.what, "do": each.do, "grave": each.grave, "later": each.later} for each in troubles],
     }
 
 
