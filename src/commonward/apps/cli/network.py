@@ -30,7 +30,7 @@ from commonward.apps.cli.groups import group
 from commonward.apps.cli.output import AsJson, fail, out
 from commonward.apps.cli.plain import plain
 from commonward.apps.network import screen
-from commonward.apps.network.judging import judge
+from commonward.apps.network.judging import judge, well
 from commonward.apps.network.looking import Looker, Seen
 
 _AWAY_CODE = 3
@@ -119,7 +119,7 @@ def _show(directory: Path, every: float, leave: str, *, once: bool, as_plain: bo
             _say(seen, as_json=as_json)
         else:
             out.print(screen.screen(seen))
-        if judge(seen):
+        if not well(judge(seen)):
             raise typer.Exit(_AWAY_CODE)
         return
     try:
