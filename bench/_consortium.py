@@ -96,9 +96,9 @@ class Process:
     def tell(self, *command: object) -> None:
         self._pipe.send(command)
 
-    def answer(self) -> Any:
-        if not self._pipe.poll(300):
-            raise TimeoutError("a process of the benchmark did not answer in 300 s")
+    def answer(self, patience_s: float = 300) -> Any:
+        if not self._pipe.poll(patience_s):
+            raise TimeoutError(f"a process of the benchmark did not answer in {patience_s:.0f} s")
         said = self._pipe.recv()
         if isinstance(said, Exception):
             raise said
@@ -152,6 +152,7 @@ async def _node(pipe: Connection, settings: Settings) -> None:
     _, client = contexts(keys, genesis)
     resolve = tls_resolver(lambda key: replica.key_holder(key, Purpose.TLS))
     address = settings.sequencer
+    assert address is not None, "the solo engine has a sequencer"
     follower = Follower(replica, client, resolve, address.host, address.port)
     following = asyncio.create_task(follower.run())
     loop = asyncio.get_running_loop()
@@ -277,6 +278,7 @@ async def _submitter(pipe: Connection, settings: Settings) -> None:
                 by_raw = {raw: parse_transaction(raw).digest for raw in raws}
                 pipe.send(len(raws[0]))
             case ("burst", int(window)):
+                assert settings.sequencer is not None, "the solo engine has a sequencer"
                 await loop.create_connection(
                     lambda: Stream(tls_resolver(holder), opened, received, lambda _, why: None),
                     settings.sequencer.host, settings.sequencer.port, ssl=client, server_hostname="127.0.0.1",

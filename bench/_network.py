@@ -8,14 +8,15 @@ the member's pages are left out.
 import asyncio
 import itertools
 import os
+import socket
 import time
 from array import array
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bench._consortium import quiet
 from commonward.adapters.cometbft.engine import CometEngine
@@ -53,7 +54,6 @@ __all__ = ["FOLLOWER", "TICK_MS", "Load", "Window", "founded_network", "free_por
 
 TICK_MS = 100
 FOLLOWER = "insurer"
-_CHUNK = 32
 _QUIET_S = 0.004
 
 _SINGLES = 96
@@ -61,8 +61,6 @@ _SINGLES = 96
 
 
 def free_ports(count: int) -> list[int]:
-    import socket
-
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [int(each.getsockname()[1]) for each in sockets]
     for each in sockets:
@@ -116,7 +114,7 @@ class Window(NamedTuple):
         return zip(array("d", self.begun), array("d", self.ended), strict=True)
 
 
-def _comet_cpu(pid: int | None) -> float:
+def comet_cpu(pid: int | None) -> float:
     """Processor seconds of a process so far; 0 when it is not there."""
     with suppress(OSError, ValueError, IndexError):
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -223,6 +221,11 @@ class Validator:
         tip = self.replica.machine.tip
         return self.replica.height, tip.size, tip.root
 
+    async def status(self) -> tuple[int, int, bool, str]:
+        """Height, connected peers, whether on the line, trouble."""
+        found = self.engine.status()
+        return self.replica.height, len(found.peers), self.replica.connected, found.trouble
+
     async def reach(self, height: int) -> float:
         """Until this node has executed a height: when (wall, s)."""
         while self.replica.height < height:
@@ -230,7 +233,7 @@ class Validator:
         return time.time()
 
     async def cpu(self) -> tuple[float, float]:
-        return time.process_time(), _comet_cpu(self.engine.pid)
+        return time.process_time(), comet_cpu(self.engine.pid)
 
     async def load(self, load: Load) -> Window:
         began = await self.cpu()
@@ -258,18 +261,6 @@ class Validator:
         while self.replica.height < until:
             await self.replica.submit(self.signing.one("receipt"))
         return self.replica.height
-
-    async def profile(self, path: str) -> bool:
-        """Begin a profile of this process; the second call writes it."""
-        import cProfile
-
-        if not hasattr(self, "_profile"):
-            self._profile = cProfile.Profile()
-            self._profile.enable()
-        else:
-            self._profile.disable()
-            self._profile.dump_stats(path)
-        return True
 
 
 class _Bundled:
@@ -390,18 +381,17 @@ async def _validator(pipe: Connection, settings: Settings, tuning: Tuning) -> No
     node = Validator(settings, tuning)
     tasks = await node.start()
     loop = asyncio.get_running_loop()
-    waiting: Callable[[], object] = pipe.recv
     with suppress(EOFError, OSError):
         while True:
-            name, *rest = await loop.run_in_executor(None, waiting)
-            if name == "end":
+            command: tuple[Any, ...] = await loop.run_in_executor(None, pipe.recv)
+            if command[0] == "end":
                 await node.end(tasks)
                 pipe.send(True)
                 return
             try:
-                answer = await getattr(node, name)(*rest)
+                answer = await getattr(node, command[0])(*command[1:])
             except Exception as error:
-                answer = RuntimeError(f"{settings.member} could not {name}: {error!r}")
+                answer = RuntimeError(f"{settings.member} could not {command[0]}: {error!r}")
             stopped = [task for task in tasks if task.done()]
             if stopped and not isinstance(answer, Exception):
                 answer = RuntimeError(f"{settings.member} stopped: {stopped[0].exception()!r}")
