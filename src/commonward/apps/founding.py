@@ -93,7 +93,7 @@ def found(
         members=tuple(made[plan.id][1] for plan in members),
         operator=operator,
         rp_id=RP_ID,
-        pilot=_is_pilot([member.weight for member in members if member.weight]),
+        pilot=is_pilot([member.weight for member in members if member.weight]),
         parameters={Parameter.TICK: tick_ms},
         tables=tables,
     )
@@ -112,11 +112,11 @@ def found(
     folders = {plan.id: directory / "members" / plan.id for plan in members}
     for path in (directory, *folders.values()):
         (path / GENESIS).write_bytes(signed.to_bytes())
-    (directory / CONSORTIUM).write_text(json.dumps(_described(name, members, operator, sequencer), indent=2) + "\n")
+    (directory / CONSORTIUM).write_text(json.dumps(describe(name, members, operator, sequencer), indent=2) + "\n")
     return Founded(directory=directory, genesis=signed, members=folders, operator=operator)
 
 
-def _is_pilot(weights: Sequence[int]) -> bool:
+def is_pilot(weights: Sequence[int]) -> bool:
     """Whether one member, misbehaving or down, is enough to stop the others."""
     return len(weights) < 4 or any(3 * each >= sum(weights) for each in weights)
 
@@ -180,9 +180,10 @@ def _one_line(name: str) -> str:
     return " ".join(name.split())
 
 
-def _described(
+def describe(
     name: str, members: Sequence[MemberPlan], operator: MemberId, sequencer: Address | None
 ) -> dict[str, object]:
+    """What is public of a consortium beside its genesis: names and addresses."""
     solo = {"operator": operator, "sequencer": str(sequencer)}
     return {
         "name": name,

@@ -13,7 +13,7 @@ import typer
 from rich.live import Live
 
 from commonward.apps import planning, running
-from commonward.apps.cli import migrating
+from commonward.apps.cli import ceremony, migrating
 from commonward.apps.cli.consortium import (
     Directory,
     Host,
@@ -46,6 +46,7 @@ def add_to(app: typer.Typer) -> None:
     network.command("example")(example)
     network.command("up")(up)
     network.command("status")(status)
+    ceremony.add_to(app)
     migrating.add_to(app)
 
 
