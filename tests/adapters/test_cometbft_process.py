@@ -82,6 +82,26 @@ async def test_its_last_words_are_kept_and_its_log_is_bounded(tmp_path: Path) ->
     assert log.stat().st_size < 1000 and (tmp_path / "cometbft.log.1").exists()
 
 
+async def test_a_log_is_turned_over_while_it_is_written(tmp_path: Path) -> None:
+    """A member that is away for months is a line every few seconds."""
+    child = Child(stand_in(tmp_path, "echo before\nread line < go\necho after\nexec sleep 600"), tmp_path)
+    os.mkfifo(tmp_path / "go")
+    log = tmp_path / "cometbft.log"
+    log.write_bytes(bytes(16 << 20))
+    await child.start()
+    async with asyncio.timeout(PATIENCE):
+        while not log.read_bytes().endswith(b"before\n"):
+            await asyncio.sleep(0.01)
+        child.bound_log()
+        assert log.stat().st_size == 0
+        (tmp_path / "go").write_text("on\n")
+        while "after" not in child.last_words():
+            await asyncio.sleep(0.01)
+    assert log.read_bytes() == b"after\n"
+    assert (tmp_path / "cometbft.log.1").read_bytes().endswith(b"before\n")
+    await child.stop()
+
+
 def test_a_binary_that_is_not_there_is_said_with_what_to_do() -> None:
     with pytest.raises(BinaryMissing, match="make cometbft"):
         find_binary("/nowhere/cometbft")

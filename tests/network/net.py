@@ -52,7 +52,9 @@ _hosts = itertools.count(1)
 
 
 def binary_of(version: str) -> Path:
-    return ROOT / ".tools" / f"cometbft-{version}" / "cometbft"
+    binary = ROOT / ".tools" / f"cometbft-{version}" / "cometbft"
+    assert binary.exists(), f"CometBFT {version} is not here: run `make cometbft COMETBFT={version}`"
+    return binary
 
 
 def own_address() -> str:

@@ -32,10 +32,10 @@ from commonward.adapters.cometbft.home import (
     node_id,
 )
 from commonward.adapters.cometbft.light import Ask, LightDoor, LightServers, state_sync, trusted_start
+from commonward.adapters.cometbft.line import Line
 from commonward.adapters.cometbft.process import Child, find_binary
 from commonward.adapters.cometbft.rpc import Rpc, RpcAway, Standing
 from commonward.adapters.cometbft.snapshots import Snapshots
-from commonward.ledger.checkpoint import Checkpoint, SignatureLine
 from commonward.ledger.genesis import Genesis
 from commonward.ledger.ids import MemberId, Purpose
 from commonward.workflows.agreeing import AgreeingReplica
@@ -48,7 +48,7 @@ _LONGEST_PAUSE_S: Final = 10.0
 _STEADY_S: Final = 30.0  # a process that lived this long is begun anew without a pause
 _LOOK_S: Final = 1.0
 _REDIAL_S: Final = 15.0
-_AGAIN_S: Final = 0.25
+_TURN_S: Final = 5.0
 
 _log = structlog.get_logger(__name__)
 
@@ -69,44 +69,6 @@ class EngineStatus:
     peers: tuple[MemberId, ...]
     of: tuple[MemberId, ...]
     trouble: str = ""
-
-
-class _Line:
-    """The way to one CometBFT process, as long as it lives. Implements `workflows.replica.Uplink`."""
-
-    def __init__(self, replica: AgreeingReplica, rpc: Rpc, cosigned: Callable[[], None]) -> None:
-        self._replica = replica
-        self._rpc = rpc
-        self._cosigned = cosigned
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    def carry(self, number: int, bundle: bytes) -> None:
-        task = asyncio.get_running_loop().create_task(self._carry(number, bundle))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _carry(self, number: int, bundle: bytes) -> None:
-        """Until CometBFT says something of the bundle. While its mempool is full the bundle stays ours, so that the
-        carrier behind it stops too; when the line ends, all that stands in no block is offered on the next."""
-        while True:
-            try:
-                handed = await self._rpc.hand_in(bundle)
-            except RpcAway as why:
-                _log.info("bundle_not_handed_in", why=str(why))
-            else:
-                if not handed.later:
-                    self._replica.carried(number, handed.refusals, handed.why)
-                    return
-            await asyncio.sleep(_AGAIN_S)
-
-    def cosigned(self, checkpoint: Checkpoint, line: SignatureLine) -> None:
-        self._cosigned()
-
-    async def end(self) -> None:
-        self._replica.detach(self)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
 class CometEngine:
@@ -270,7 +232,7 @@ class CometEngine:
         """One process's life, seen through its RPC: on the line once it has caught up; peers that were lost are dialled
         again; one that is no member's any more is dropped."""
         rpc = Rpc(self._home.socket(RPC_SOCKET))
-        line = _Line(self._replica, rpc, self._cosigned)
+        line = Line(self._replica, rpc, self._cosigned)
         attached = False
         dialled = time.monotonic()
         try:
@@ -288,14 +250,13 @@ class CometEngine:
                     attached = True
                     self._replica.attach(line)
                     _log.info("cometbft_attached", height=standing.height, peers=len(standing.peers))
-                if any(not self._replica.admits(node) for node in standing.peers):
-                    # CometBFT cannot hang up on a peer when asked; at its next start it lets this one in no more.
-                    _log.warning("peer_no_longer_admitted", do="CometBFT starts again without it")
-                    await self._child.stop()
-                    return
                 if time.monotonic() - dialled > _REDIAL_S:
                     dialled = time.monotonic()
+                    self._child.bound_log()
                     await self._redial(rpc, standing)
+                    if await self._unwanted(standing):
+                        await self._child.stop()
+                        return
                     if not standing.height and not syncing and await self._start() is not None:
                         # The others may have been away when this process began, and keep no block from the first on.
                         await self._child.stop()
@@ -304,6 +265,21 @@ class CometEngine:
         finally:
             await line.end()
             await rpc.close()
+
+    async def _unwanted(self, standing: Standing) -> bool:
+        """Whether a node is connected that is no member's any more, and it is our turn to do something about it.
+
+        CometBFT cannot hang up on a peer when asked; at its next start it lets this one in no more. Members start again
+        one after another, so that the ledger goes on meanwhile.
+        """
+        strangers = [node for node in standing.peers if not self._replica.admits(node)]
+        if not strangers:
+            return False
+        roll = self._replica.machine.view().roll
+        turn = sorted({*roll.active(), self._replica.member}).index(self._replica.member)
+        _log.warning("peer_no_longer_admitted", nodes=strangers, do=f"CometBFT starts again in {turn * _TURN_S:.0f} s")
+        await asyncio.sleep(turn * _TURN_S)
+        return True
 
     async def _redial(self, rpc: Rpc, standing: Standing) -> None:
         """CometBFT dials a lost peer ever more rarely, and gives up at last; members come back after any time."""

@@ -87,17 +87,23 @@ class Child:
 
     async def start(self) -> None:
         """Raises OSError."""
-        log = self._home / "cometbft.log"
-        if log.exists() and log.stat().st_size > _LOG_BYTES:
-            log.replace(self._home / "cometbft.log.1")
+        self.bound_log()
         # GOMAXPROCS stays as it is: with one, throughput collapsed to a twentieth.
         environ = {**os.environ, "GOGC": str(self._collector), "CMTHOME": str(self._home)}
-        with log.open("ab") as out:
+        with (self._home / "cometbft.log").open("ab") as out:
             self._process = await asyncio.create_subprocess_exec(
                 str(self._binary), "start", "--home", str(self._home),
                 stdin=asyncio.subprocess.DEVNULL, stdout=out, stderr=out, cwd=self._home, env=environ,
                 preexec_fn=_with_parent(os.getpid()),
             )  # fmt: skip
+
+    def bound_log(self) -> None:
+        """Turn its log over when it has grown. CometBFT appends to the same file, so it is copied and emptied."""
+        log = self._home / "cometbft.log"
+        with contextlib.suppress(OSError):
+            if log.stat().st_size > _LOG_BYTES:
+                shutil.copyfile(log, self._home / "cometbft.log.1")
+                os.truncate(log, 0)
 
     async def wait(self) -> int:
         assert self._process is not None, "wait comes after start"
