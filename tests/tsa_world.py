@@ -157,8 +157,12 @@ class Tsa:
 
     def backdated(self, message: bytes, at: datetime, *, more: tuple[x509.Certificate, ...] = ()) -> bytes:
         """A token with any date, signed by this certificate whatever it is for (`openssl ts` would refuse to)."""
+        return self.signed(tst_info(hashlib.sha256(message).digest(), at), more=more)
+
+    def signed(self, info: bytes, *, more: tuple[x509.Certificate, ...] = ()) -> bytes:
+        """A token around a TSTInfo."""
         content = self.folder / "content"
-        content.write_bytes(tst_info(hashlib.sha256(message).digest(), at))
+        content.write_bytes(info)
         with_more: list[object] = []
         if more:
             extra = self.folder / "more.pem"

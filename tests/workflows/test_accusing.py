@@ -1,10 +1,15 @@
 """A cosigner that signs two roots for one size loses its weight on anyone's proof; one that is merely odd is named."""
 
-from commonward.ledger.checkpoint import Checkpoint, cosign, origin_of
+from dataclasses import replace
+
+from commonward.ledger.checkpoint import Checkpoint, Note, cosign, origin_of
 from commonward.ledger.ids import BlockTime, Digest, MemberId, Purpose
+from commonward.ledger.members import Equivocation
+from commonward.records.misbehaviour import parse_proofs, who_signed_both, write_proofs
+from commonward.records.trust import TrustFile, load_trust
 from commonward.workflows.cosigning import CosignerFault
 from tests.consortium import Consortium
-from tests.ledgerkit import member_soft_key
+from tests.ledgerkit import member_soft_key, sign_genesis
 
 SOUTH = MemberId("south")
 
@@ -54,3 +59,20 @@ async def test_our_own_root_heard_again_accuses_nobody() -> None:
     async with Consortium() as c:
         tells(c, c.north.node.machine.tip.root)
         assert not c.north.node.accused
+
+
+async def test_what_an_auditor_found_offline_any_member_puts_to_the_ledger() -> None:
+    """Two checkpoints that two people showed the auditor: `verify --against --proof`, then `evidence accuse`."""
+    async with Consortium() as c:
+        node, key = c.north.node, member_soft_key("south", Purpose.COSIGN)
+        true = Checkpoint(origin_of(node.ledger_id), node.machine.tip.size, node.machine.tip.root)
+        at = BlockTime(c.engine.clock.now())
+        notes = [
+            Note(head, (cosign(head, SOUTH, key.public, at, key.sign),))
+            for head in (true, replace(true, root=Digest(bytes(32))))
+        ]
+        trust = load_trust(TrustFile(sign_genesis(c.engine.genesis).to_bytes()).to_bytes())
+        (proof,) = parse_proofs(write_proofs(who_signed_both(notes[0], notes[1], trust)))
+        await c.north.office.accusing.land(Equivocation(proof.key, proof.first, proof.second), "shown by an auditor")
+        await c.engine.settle()
+        assert all(each.machine.view().roll.must("south").weight == 0 for each in c.engine.nodes.values())

@@ -66,6 +66,7 @@ def _work(node: Node) -> list[Coroutine[Any, Any, None]]:
     return [
         *node.engine.work(),
         _ticking(node),
+        node.office.stamps.run(),
         announcing(node),
         ControlServer(node).run(),
         _signing(node).run(),

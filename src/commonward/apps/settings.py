@@ -18,7 +18,8 @@ ENGINES: Final = {"solo": ("sequencer",), "cometbft": ("p2p", "p2p_peers")}
 
 _ALWAYS: Final = ("member", "listen", "signing", "peers", "passphrase_file")
 _TABLES: Final = ("peers", "p2p_peers")
-_NUMBERS: Final = ("grace_ms", "answer_grid_ms", "copies_expire_days", "idle_block_s")
+_NUMBERS: Final = ("grace_ms", "answer_grid_ms", "copies_expire_days", "idle_block_s", "tsa_every_s")
+_TSA_EVERY_MIN_S: Final = 60
 _IDLE_BLOCK_MAX_S: Final = 20
 
 
@@ -61,6 +62,9 @@ class Settings:
     grace_ms: int = 4 * 3600 * 1000  # care goes on under a consent proven live this long ago
     answer_grid_ms: int = 5  # answers leave on this grid, refusals on a coarser one: their time tells nothing
     copies_expire_days: int = 30  # received copies nobody relied on are destroyed after this
+    tsa_url: str = ""  # a time-stamping authority (RFC 3161); "" where there is none
+    tsa_certificate: Path | None = None  # its certificates up to a root, PEM: what its tokens are judged by
+    tsa_every_s: int = 3600  # it is asked at most this often, and only when the ledger has grown
     time_zone: str = "+08:00"  # of HL7 v2 time stamps that carry none
     log_level: str = "info"
 
@@ -82,6 +86,14 @@ class Settings:
         """The control socket of this member's own programs, 0600."""
         return self.data / "node.sock"
 
+    def tsa_certificates(self) -> bytes:
+        """What tokens of the time-stamping authority are judged by. Raises BadSettings."""
+        assert self.tsa_certificate is not None
+        try:
+            return self.tsa_certificate.read_bytes()
+        except OSError as cause:
+            raise BadSettings(f"tsa_certificate: cannot read {self.tsa_certificate}: {cause.strerror}") from cause
+
     def passphrase(self) -> bytes:
         """The words that open this member's keys. Raises BadSettings where the file is missing or open to others."""
         try:
@@ -89,7 +101,9 @@ class Settings:
             text = self.passphrase_file.read_bytes().strip()
         except OSError as cause:
             raise BadSettings(f"passphrase_file: cannot read {self.passphrase_file}: {cause.strerror}") from cause
-        if mode & 0o077:
+        # What systemd hands a service (LoadCredential) shows its reader's entry in the ACL as the group's bits.
+        handed = os.environ.get("CREDENTIALS_DIRECTORY", "") == str(self.passphrase_file.parent)
+        if mode & (0o037 if handed else 0o077):
             raise BadSettings(f"passphrase_file: {self.passphrase_file} is open to others; run chmod 600 on it")
         if len(text) < 12:
             raise BadSettings(f"passphrase_file: expected at least 12 characters in {self.passphrase_file}")
@@ -131,6 +145,8 @@ def load(data: Path, environ: Mapping[str, str] | None = None) -> Settings:
     foreign = [name for kind, needs in ENGINES.items() if kind != engine for name in needs if name in values]
     if foreign:
         raise BadSettings(f"{path}: {foreign[0]!r} means nothing to engine = {engine!r}; remove it, or change engine")
+    if values.get("tsa_url") and "tsa_certificate" not in values:
+        raise BadSettings(f"{path}: 'tsa_certificate' is missing, which tsa_url needs: its tokens could not be judged")
     return Settings(**values)  # type: ignore[arg-type]  # each value was parsed to its field's type above
 
 
@@ -142,13 +158,17 @@ def _parsed(name: str, value: object, path: Path, data: Path) -> object:
         return {member: Address.parse(str(text), f"{where}.{member}") for member, text in sorted(value.items())}
     if name in ("listen", "signing", "sequencer", "p2p"):
         return Address.parse(str(value), where)
-    if name == "passphrase_file":
+    if name in ("passphrase_file", "tsa_certificate"):
         return data / str(value)
+    if name == "tsa_url" and value and not str(value).startswith(("http://", "https://")):
+        raise BadSettings(f"{where}: expected an address that starts with http:// or https://, got {value!r}")
     if name == "engine" and value not in ENGINES:
         raise BadSettings(f"{where}: expected {' or '.join(ENGINES)}, got {value!r}")
     if name in _NUMBERS:
         if isinstance(value, bool) or not str(value).isdigit():
             raise BadSettings(f"{where}: expected a whole number, got {value!r}")
+        if name == "tsa_every_s" and int(str(value)) < _TSA_EVERY_MIN_S:
+            raise BadSettings(f"{where}: expected at least {_TSA_EVERY_MIN_S} seconds, got {value!r}")
         if name == "idle_block_s" and not 1 <= int(str(value)) <= _IDLE_BLOCK_MAX_S:
             # Header times lag by it, and a node cosigns nothing whose time is 30 s off.
             raise BadSettings(f"{where}: expected 1 to {_IDLE_BLOCK_MAX_S} seconds, got {value!r}")

@@ -21,6 +21,7 @@ from commonward.adapters.peers import PeerClient, PeerRefused, PeerServer
 from commonward.adapters.solo.sequencer import Sequencer
 from commonward.adapters.store.trees import TreeFiles
 from commonward.adapters.store.vault import SqlVault
+from commonward.adapters.timestamps import AuthorityClient
 from commonward.apps.engines import ChainFiles, Line, Resolve, open_engine, open_files
 from commonward.apps.errors import CannotListen
 from commonward.apps.founding import GENESIS
@@ -30,11 +31,13 @@ from commonward.ledger.ids import Algorithm, BlockTime, KeyId, MemberId, Purpose
 from commonward.ledger.members import Roll
 from commonward.ledger.proofs import self_test
 from commonward.records.certificates import CertificateRefused, check_staff
+from commonward.records.timestamps import TokenUnreadable
 from commonward.workflows import desk as desks
 from commonward.workflows.member import Member, Ports, Practice
 from commonward.workflows.office import Office
 from commonward.workflows.ports import Steps
 from commonward.workflows.replica import Executed
+from commonward.workflows.timestamps import Stamping
 from commonward.workflows.wire import MessageError
 
 _MEMORY: Final = 64
@@ -167,6 +170,17 @@ def open_sequencer(settings: Settings) -> tuple[Sequencer, ChainFiles, Resolve, 
     return sequencer, files, tls_resolver(holder), server
 
 
+def open_stamping(settings: Settings) -> Stamping | None:
+    """The time-stamping authority, where one is set. Raises BadSettings."""
+    if not settings.tsa_url:
+        return None
+    try:
+        client = AuthorityClient(settings.tsa_url)
+        return Stamping(client, settings.tsa_certificates(), settings.tsa_every_s * 1000)
+    except TokenUnreadable as cause:
+        raise BadSettings(f"{settings.data / FILE}: tsa_certificate: {settings.tsa_certificate}: {cause}") from cause
+
+
 class Node:
     """Everything one member's node is made of, opened and not yet listening."""
 
@@ -209,7 +223,7 @@ class Node:
                 copy_lasts_ms=settings.copies_expire_days * 86_400_000,
             ),
         )
-        self.office = Office(self.member)
+        self.office = Office(self.member, open_stamping(settings))
 
     async def answer(self, asker: MemberId, path: str, body: bytes) -> bytes:
         """What another member asks of this one. Raises PeerRefused, whose sentence may leave."""

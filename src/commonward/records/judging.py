@@ -19,7 +19,7 @@ from commonward.ledger.checkpoint import Checkpoint, CosignatureError, NoteError
 from commonward.ledger.consent import Consent, ConsentRecord, Credential, consent_key, credential_key
 from commonward.ledger.encoding import Value, decode, digest
 from commonward.ledger.ids import BlockTime, KeyId, MemberId, Purpose, key_id
-from commonward.ledger.members import Key, key_key, revoked_staff_key
+from commonward.ledger.members import NO_CERTIFICATE, Key, key_key, revoked_staff_key
 from commonward.ledger.members.weights import ORIGINS_KEY
 from commonward.ledger.merkle.log import leaf_hash, verify_consistency, verify_inclusion
 from commonward.ledger.merkle.map_proof import verify_absence, verify_presence
@@ -281,7 +281,7 @@ class _Judge:
         )
         if not self.find("stamped", covers, size=stamp.size):
             return
-        body = Checkpoint(checkpoint.origin, stamp.size, stamp.root).note_body()
+        body = Checkpoint(self.trust.origin_for(stamp.size), stamp.size, stamp.root).note_body()
         try:
             claimed = read_token(stamp.token)
             if self.authorities is None:
@@ -427,6 +427,9 @@ class _Judge:
     def _staff(self, said: SignedStatement) -> Staff:
         """Judged at the mark's header time, by the CA that the member had then."""
         member = claimed_member(said.certificate)
+        then = self.trust.authority_at(self.evidence.index).cosigner(member)
+        if then is not None and then.ca == NO_CERTIFICATE:
+            raise CertificateRefused(f"{member} had no CA certificate in force then: the members had revoked it")
         match self.trust.certificate_of(member, self.evidence.index):
             case (kind, bytes(ca)):
                 return said.check(self.trust.line, ca, member, kind, BlockTime(self.evidence.time))

@@ -59,7 +59,7 @@ class TwoRoots:
             first, second = parse_note(self.first), parse_note(self.second)
         except NoteError:
             return None
-        if first.checkpoint.origin != trust.origin:
+        if first.checkpoint.origin not in {ledger.origin for ledger in trust.ledgers()}:
             return None
         for signer in known_signers(trust):
             if (signer.id, signer.sequencer) == (self.key, self.sequencer) and signed_both(first, second, signer):
@@ -122,7 +122,7 @@ def who_signed_both(first: Note, second: Note, trust: Trust) -> tuple[TwoRoots, 
 
     The term of a key does not matter here: who signs two histories with an ended key lies no less.
     """
-    if first.checkpoint.origin != trust.origin or not conflict(first, second):
+    if first.checkpoint.origin not in {ledger.origin for ledger in trust.ledgers()} or not conflict(first, second):
         return ()
     liars = [signer for signer in known_signers(trust) if signed_both(first, second, signer)]
     liars.sort(key=lambda signer: (signer.member, signer.sequencer, signer.id))

@@ -49,8 +49,13 @@ def signers_of(authority: Authority, origin: str) -> Iterator[Signer]:
 
 
 def known_signers(trust: Trust) -> tuple[Signer, ...]:
-    """Every key that any authority since genesis names: an ended one still says who signed."""
-    found = (signer for _, authority in trust.epochs for signer in signers_of(authority, trust.origin))
+    """Every key that any authority since genesis names, also of ledgers before: an ended one still says who signed."""
+    found = (
+        signer
+        for ledger in trust.ledgers()
+        for _, authority in ledger.epochs
+        for signer in signers_of(authority, ledger.origin)
+    )
     return tuple({(each.name, each.kind, each.key.public): each for each in found}.values())
 
 
@@ -79,7 +84,7 @@ def uncounted(note: Note, trust: Trust) -> list[Uncounted]:
     Only a signature that holds is said to be the member's: anybody can write a line under another's name.
     """
     authority = trust.authority_for(note.checkpoint.size)
-    now, ever = list(signers_of(authority, trust.origin)), known_signers(trust)
+    now, ever = list(signers_of(authority, trust.origin_for(note.checkpoint.size))), known_signers(trust)
     found = []
     for line in dict.fromkeys(note.lines):
         at = (line.seconds or 0) * 1000 + 999

@@ -202,6 +202,13 @@ class Trust:
             return False
         return self.before.knows(checkpoint) and (checkpoint.size < imported.size or checkpoint.root == imported.root)
 
+    def origin_for(self, size: int) -> str:
+        """Under whose name the checkpoint of this size stands: that of the ledger whose blocks the log ends with."""
+        imported = self.genesis.imported
+        if self.before is None or imported is None or size > imported.size:
+            return self.origin
+        return self.before.origin_for(size)
+
     def authority_for(self, size: int) -> Authority:
         """Who makes a checkpoint of this size binding: who held authority before the block that it ends with."""
         found = self.epochs[0][1]

@@ -4,9 +4,10 @@ The node hears the lines (`cosigning`); this lands the proof. Every honest membe
 first to land suffices.
 """
 
-from commonward.ledger.members import Roll
+from commonward.ledger.members import Equivocation, Roll
 from commonward.workflows.member import Member
 from commonward.workflows.member_log import Event
+from commonward.workflows.ports import Committed
 from commonward.workflows.reading import LedgerCells
 
 __all__ = ["Accusing"]
@@ -27,9 +28,13 @@ class Accusing:
             found = roll.get(key.member) if key is not None else None
             if key is None or found is None or not found.weight:
                 continue
-            name = b"accuse" + proof.key
-            await self._member.submitter.land(name, proof)
-            with self._member.ports.vault.transaction():
-                self._member.submitter.done(name)
-                said = f"{key.member} cosigned two roots for one size: shown on the ledger"
-                self._member.log.note(Event.FLAGGED, said)
+            await self.land(proof, f"{key.member} cosigned two roots for one size: shown on the ledger")
+
+    async def land(self, proof: Equivocation, said: str) -> Committed:
+        """Put one proof on the ledger, once, and into the member's log in these words. Raises as `tick`."""
+        name = b"accuse" + proof.key
+        landed = await self._member.submitter.land(name, proof)
+        with self._member.ports.vault.transaction():
+            self._member.submitter.done(name)
+            self._member.log.note(Event.FLAGGED, said)
+        return landed

@@ -12,8 +12,9 @@ from commonward.ledger.consent import Consent, consent_key, credential_key
 from commonward.ledger.encoding import decode
 from commonward.ledger.ids import ConsentId, Handle
 from commonward.ledger.members import AUTHORITY_KEY, key_key
+from commonward.ledger.merkle.log import verify_consistency
 from commonward.ledger.transactions import Transaction
-from commonward.records.evidence import BlockLeaf, Evidence, Openings, RecordStatement, StateFact
+from commonward.records.evidence import BlockLeaf, Evidence, Openings, RecordStatement, Stamp, StateFact
 from commonward.records.openings import open_all_rules
 from commonward.records.trust import block_fields
 from commonward.workflows.captured import Captured, capture
@@ -21,9 +22,10 @@ from commonward.workflows.commitments import mark_openings
 from commonward.workflows.consent import Openings as OpenedHere
 from commonward.workflows.holdings import Holdings
 from commonward.workflows.member import Member
-from commonward.workflows.ports import Entry
+from commonward.workflows.ports import Entry, Proven
 from commonward.workflows.reading import transaction_of
 from commonward.workflows.release import Releases
+from commonward.workflows.timestamps import TimeStamps
 
 _SALTED_ONE_BY_ONE: Final = bytes(32)
 """In place of a salt: each opened rule brings its own."""
@@ -36,8 +38,11 @@ class NoEvidence(Exception):
 class EvidenceDesk:
     """Makes evidence files of what one member holds and marked."""
 
-    def __init__(self, member: Member, holdings: Holdings, releases: Releases, openings: OpenedHere) -> None:
+    def __init__(
+        self, member: Member, holdings: Holdings, releases: Releases, openings: OpenedHere, stamps: TimeStamps
+    ) -> None:
         self._member = member
+        self._stamps = stamps
         self._openings = openings
         self._holdings = holdings
         self._releases = releases
@@ -151,7 +156,19 @@ class EvidenceDesk:
             entry.raw, height=entry.height, time=entry.time, code=entry.code, author=self._author(entry, transaction),
             index=entry.index, path=self._ledger.prove_inclusion(entry.index, size), note=note,
             blocks=[block for block in blocks if block is not None], statement=statement,
+            stamp=self._stamp(entry.index, proven),
         ).to_bytes()  # fmt: skip
+
+    def _stamp(self, index: int, proven: Proven) -> Stamp | None:
+        """The earliest time stamp that covers a transaction, led to the checkpoint of the evidence."""
+        paper = self._stamps.covering(index)
+        if paper is None or paper.size > proven.size:
+            return None
+        path = self._ledger.prove_consistency(paper.size, proven.size)
+        # A vault restored from another day's backup may hold what this log does not continue: better none than that.
+        if not verify_consistency(paper.size, proven.size, paper.root, proven.root, path):
+            return None
+        return Stamp(paper.token, paper.size, paper.root, path)
 
     def _block(self, index: int, size: int, facts: tuple[StateFact, ...]) -> BlockLeaf | None:
         leaf = self._ledger.leaf(index)

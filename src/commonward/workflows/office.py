@@ -21,13 +21,16 @@ from commonward.workflows.recall import Recalls
 from commonward.workflows.release import Releases
 from commonward.workflows.requests import Requests
 from commonward.workflows.submitting import LedgerRefused
+from commonward.workflows.timestamps import Stamping, TimeStamps
 
 
 class Office:
     """One member at work."""
 
-    def __init__(self, member: Member) -> None:
+    def __init__(self, member: Member, stamping: Stamping | None = None) -> None:
+        """`stamping`: the time-stamping authority, where this member has one."""
         self.member = member
+        self.stamps = TimeStamps(member, stamping)
         ports = member.ports
         self.openings = Openings(member)
         self.holdings = Holdings(member)
@@ -37,7 +40,7 @@ class Office:
         self.ingest = Ingest(ports.vault, member.sealing, member.storage, member.log, ports.clock, ports.steps)
         self.recalls = Recalls(member, self.releases, self.requests, self.ingest)
         self.erasures = Erasures(member, self.holdings, self.recalls)
-        self.evidence = EvidenceDesk(member, self.holdings, self.releases, self.openings)
+        self.evidence = EvidenceDesk(member, self.holdings, self.releases, self.openings, self.stamps)
         self.glass = BreakingGlass(member, self.requests, self.mailbox)
         self.enrolment = Enrolment(member, self.mailbox)
         self.log_roots = LogRoots(member)

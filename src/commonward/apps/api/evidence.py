@@ -6,14 +6,16 @@ import base64
 from typing import Any
 
 from fastapi import APIRouter, Request
+from pydantic import BaseModel, Field
 
 from commonward.apps.api.status import node_of
-from commonward.apps.api.words import to_consent, to_handle, to_record
+from commonward.apps.api.words import BadWord, to_consent, to_handle, to_record
 from commonward.apps.founding import GENESIS
 from commonward.apps.signing.history import ReplicaHistory
 from commonward.apps.wiring import Node
 from commonward.ledger.ids import key_id
-from commonward.ledger.members import key_key
+from commonward.ledger.members import Equivocation, key_key
+from commonward.records.misbehaviour import MAX_BYTES, ProofUnreadable, parse_proofs
 
 router = APIRouter()
 
@@ -48,6 +50,44 @@ async def of_consent(request: Request, handle: str, consent: str, whole: bool = 
 async def trust(request: Request) -> dict[str, Any]:
     """The trust file as of now."""
     return {"trust": _base64(_trust(node_of(request)))}
+
+
+@router.get("/evidence/stamps")
+async def stamps(request: Request) -> dict[str, Any]:
+    """How time-stamping stands here."""
+    state = node_of(request).office.stamps.state()
+    return {
+        "on": state.on,
+        "tokens": state.count,
+        "size": state.size,
+        "before": state.before,
+        "authority": state.name,
+        "trouble": state.trouble,
+    }
+
+
+class Proof(BaseModel):
+    """What `commonward verify --proof` wrote, as text."""
+
+    proof: str = Field(max_length=MAX_BYTES)
+
+
+@router.post("/evidence/accusations")
+async def accuse(request: Request, body: Proof) -> dict[str, Any]:
+    """Put proofs to the ledger that keys signed two roots for one size: their members lose their weight."""
+    node = node_of(request)
+    try:
+        proofs = parse_proofs(body.proof.encode())
+    except ProofUnreadable as cause:
+        raise BadWord(str(cause)) from cause
+    done = []
+    for each in proofs:
+        payload = Equivocation(each.key, each.first, each.second)
+        key = node.replica.machine.view().roll.key(each.key)
+        member = each.member if key is None else str(key.member)  # who it says it is of, is not what counts
+        landed = await node.office.accusing.land(payload, f"{member} signed two roots for one size: put to the ledger")
+        done.append({"member": member, "key": each.key.hex(), "index": landed.index, "at": landed.time})
+    return {"accused": done}
 
 
 def _answer(node: Node, evidence: bytes) -> dict[str, Any]:

@@ -12,7 +12,8 @@ import typer
 from commonward.apps import settings as node_settings
 from commonward.apps.api.client import ControlClient
 from commonward.apps.cli.output import AsJson, Data, emit, fail
-from commonward.apps.cli.plain import plain, size
+from commonward.apps.cli.plain import plain, size, when
+from commonward.records.misbehaviour import ProofUnreadable, parse_proofs
 from commonward.records.trust import fingerprint_words, load_trust
 
 SUFFIX, TRUST = ".cwe", "consortium.trust"
@@ -98,6 +99,46 @@ def trust(
         text=f"Wrote {plain(str(out))}, {size(len(held))}.\nGenesis     {fingerprint_words(believed.ledger_id)}\n"
         f"Trust file  {fingerprint_words(believed.fingerprint)}\nCompare both with what another member gives.",
     )
+
+
+@_evidence.command()
+def stamps(data: Data, as_json: AsJson = False) -> None:
+    """How time-stamping stands: how many tokens are kept, the last one, and why there is none."""
+    found = ControlClient(node_settings.load(data)).get("/evidence/stamps")
+    if found["tokens"]:
+        last = f"The last is by {plain(found['authority'])}: the history of {found['size']} entries stood before "
+        last += f"{when(found['before'])}."
+    else:
+        last = "None yet."
+    lines = [f"{found['tokens']} time stamps are kept. {last}"]
+    if not found["on"]:
+        lines.append("No time-stamping authority is set: see `tsa_url` in node.toml.")
+    elif found["trouble"]:
+        lines.append(f"The last try gave none: {plain(found['trouble'])}. It is tried again by itself.")
+    emit(found, as_json=as_json, text="\n".join(lines))
+
+
+@_evidence.command()
+def accuse(
+    data: Data,
+    proof: Annotated[Path, typer.Argument(metavar="PROOF", help="What `commonward verify --proof` wrote.")],
+    as_json: AsJson = False,
+) -> None:
+    """Put to the ledger that a key signed two roots for one size: its member loses its weight."""
+    try:
+        shown = proof.read_bytes()
+        parse_proofs(shown)
+    except OSError as cause:
+        fail(f"{plain(str(proof))}: cannot be read ({cause.strerror})")
+    except ProofUnreadable as cause:
+        fail(f"{plain(str(proof))}: {plain(str(cause))}")
+    done = ControlClient(node_settings.load(data)).post("/evidence/accusations", {"proof": shown.decode()})
+    accused = done["accused"]
+    said = (
+        f"{plain(each['member'])} signed two roots with key {each['key'][:16]}: entry {each['index']}"
+        for each in accused
+    )
+    emit(done, as_json=as_json, text="\n".join([*said, "Their members have no weight from here on."]))
 
 
 def _write(found: dict[str, Any], path: Path, what: str, *, as_json: bool) -> None:
