@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from commonward.ledger.consent import ConsentRecord, consent_key
 from commonward.ledger.encoding import decode, encode
 from commonward.ledger.ids import BlockTime, ConsentId, Digest, Handle, Height, MemberId, Tag
 from commonward.ledger.refusals import Replayed
@@ -18,6 +19,7 @@ from commonward.ledger.transactions import AnchorBatch, BreakGlass, Consent, Pay
 
 __all__ = [
     "LEAF_SPACE",
+    "PAST",
     "AuthorityChange",
     "BlockFacts",
     "IndexedStore",
@@ -25,10 +27,12 @@ __all__ = [
     "Row",
     "leaf_of",
     "leaves_only",
+    "past_missing",
     "stood",
 ]
 
 LEAF_SPACE: Final = b"ie"
+PAST: Final = b"iP"  # [next, last, size before next] of the blocks from before a snapshot that are to be indexed
 _ROW: Final = LEAF_SPACE  # index -> Row, or the bytes of a leaf: a block's, or one that a snapshot brought
 _DIGEST: Final = b"id"  # transaction digest -> index
 _BLOCK: Final = b"ih"  # height -> [size, time]
@@ -89,6 +93,10 @@ class AuthorityChange:
     note: bytes = b""  # of that size, cosigned by a quorum of the authority before; empty until there was one
 
 
+def _row_bytes(row: Row) -> bytes:
+    return encode([row.digest, row.kind, row.code, row.height, row.time, row.member or "", row.position])
+
+
 def leaf_of(value: bytes) -> bytes:
     """The bytes of a leaf, from what stands under `LEAF_SPACE`."""
     match decode(value):
@@ -103,6 +111,11 @@ def leaves_only(facts: BlockFacts, leaves: Sequence[bytes]) -> dict[bytes, bytes
     put: dict[bytes, bytes | None] = {_ROW + _number(first + n): leaf for n, leaf in enumerate(leaves)}
     put[_SIZE + _number(facts.size)] = _number(facts.height)
     return put | stood(facts)
+
+
+def past_missing(last: int) -> dict[bytes, bytes | None]:
+    """Says that blocks 1 to `last` are not indexed, since they came as a snapshot (`workflows.past`)."""
+    return {PAST: encode([1, last, 1])}
 
 
 def stood(facts: BlockFacts) -> dict[bytes, bytes | None]:
@@ -144,9 +157,7 @@ class Indexes:
         handles: dict[ConsentId, Handle] = {}
         for row, payload in rows:
             at = _number(row.index)
-            put[_ROW + at] = encode(
-                [row.digest, row.kind, row.code, row.height, row.time, row.member or "", row.position]
-            )
+            put[_ROW + at] = _row_bytes(row)
             # A digest stands where it was burnt; later copies are refused as replayed. A copy under a bad proof may
             # have been refused before, and does not count once the true one has landed.
             known = _DIGEST + row.digest
@@ -181,9 +192,14 @@ class Indexes:
                 handles[payload.id] = payload.handle
                 self._of_handle(put, payload.handle, at, counts)
             case Withdraw():
-                handle = handles.get(payload.id) or self._store.get(_CONSENT + payload.id)
+                handle = handles.get(payload.id) or self._store.get(_CONSENT + payload.id) or self._open(payload.id)
                 if handle is not None:
                     self._of_handle(put, handle, at, counts)
+
+    def _open(self, consent: ConsentId) -> Handle | None:
+        """The handle of a consent that came with a snapshot: in the state, which this block has not reached yet."""
+        data = self._store.get(b"s" + consent_key(consent))
+        return ConsentRecord.parse(data).handle if data is not None else None
 
     def _first(self, put: dict[bytes, bytes | None], key: bytes, at: bytes) -> None:
         if self._store.get(key) is None:
@@ -196,6 +212,73 @@ class Indexes:
         counts[handle] = count + 1
         put[_HANDLE + handle + _number(count)] = at
         put[_HANDLE_COUNT + handle] = _number(count + 1)
+
+    def get(self, key: bytes) -> bytes | None:
+        return self._store.get(key)
+
+    def put(self, changes: Mapping[bytes, bytes | None]) -> None:
+        """Write at once, beside no block."""
+        self._store.write(changes)
+
+    def add_past(
+        self,
+        facts: BlockFacts,
+        rows: Sequence[tuple[Row, Payload | None]],
+        block_leaf: bytes | None,
+        more: Mapping[bytes, bytes | None],
+    ) -> None:
+        """A block from before what was indexed first, and `more` with it. What came first counts, so it comes first
+        now; done twice, it is done once."""
+        put: dict[bytes, bytes | None] = dict(more)
+        lists: dict[bytes, list[int]] = {}
+        handles: dict[ConsentId, Handle] = {}
+        for row, payload in rows:
+            at = _number(row.index)
+            put[_ROW + at] = _row_bytes(row)
+            if row.code != Replayed.code and not self._landed_after(row):
+                put[_DIGEST + row.digest] = at
+            if row.code or payload is None:
+                continue
+            match payload:
+                case AnchorBatch() if row.member is not None and payload.extra is None:
+                    put[_ANCHOR + row.member.encode() + b"\0" + _number(payload.tick)] = at
+                case Release() if row.member is not None:
+                    self._earliest(put, _MARK + _tagged(row.member, payload.tag), row.index)
+                case BreakGlass() if row.member is not None:
+                    self._earliest(put, _GLASS + _tagged(row.member, payload.tag), row.index)
+                case Consent():
+                    put[_CONSENT + payload.id] = payload.handle
+                    handles[payload.id] = payload.handle
+                    self._into_list(lists, payload.handle, row.index)
+                case Withdraw():
+                    handle = handles.get(payload.id) or self._store.get(_CONSENT + payload.id)
+                    if handle is not None:
+                        self._into_list(lists, handle, row.index)
+        for handle, indexes in lists.items():
+            for n, index in enumerate(sorted(set(indexes))):
+                put[_HANDLE + handle + _number(n)] = _number(index)
+            put[_HANDLE_COUNT + handle] = _number(len(set(indexes)))
+        if block_leaf is not None:
+            put[_ROW + _number(facts.size - 1)] = block_leaf
+            put[_SIZE + _number(facts.size)] = _number(facts.height)
+        put.update(stood(facts))
+        self._store.write(put)
+
+    def _landed_after(self, row: Row) -> bool:
+        """Whether a later copy counts: this one had a bad proof then."""
+        held = self.of_digest(row.digest)
+        later = self.row(held) if held is not None and held > row.index else None
+        return later is not None and later.code != Replayed.code
+
+    def _earliest(self, put: dict[bytes, bytes | None], key: bytes, index: int) -> None:
+        held = put.get(key) or self._store.get(key)
+        if held is None or index < int.from_bytes(held, "big"):
+            put[key] = _number(index)
+
+    def _into_list(self, lists: dict[bytes, list[int]], handle: bytes, index: int) -> None:
+        if handle not in lists:
+            lists[handle] = self.consents_of(Handle(handle))
+        lists[handle].append(index)
 
     def add_authority(self, change: AuthorityChange) -> None:
         """Keep a change of authority. Written at once: it was proven under the root that has just been committed."""

@@ -28,6 +28,11 @@ class LedgerReads:
     def line(self) -> LedgerId:
         return self._machine.genesis.line
 
+    @property
+    def indexes(self) -> Indexes:
+        """What was indexed of the blocks; written by this node's own parts alone."""
+        return self._index
+
     def recent(self) -> tuple[int, Digest]:
         tip = self._machine.tip
         return tip.size, tip.root
@@ -52,8 +57,12 @@ class LedgerReads:
             return None
         return self._entry(row, self._raws(row.height))
 
+    def raw_block(self, height: int) -> bytes:
+        """The bytes of a block. Raises LookupError where this node does not hold it."""
+        return Record.parse(self._blocks.read(height)).block
+
     def _raws(self, height: int) -> list[bytes]:
-        block = parse_block(Record.parse(self._blocks.read(height)).block, self.ledger_id)
+        block = parse_block(self.raw_block(height), self.ledger_id)
         return [raw for bundle in block.bundles for raw in bundle.transactions]
 
     def _entry(self, row: Row, raws: list[bytes]) -> Entry:

@@ -15,7 +15,7 @@ from commonward.ledger.merkle.log import FrontierStore, Log
 from commonward.ledger.snapshot import BlockEnd, Manifest, SnapshotRefused, read_cells
 from commonward.ledger.window import Window
 from commonward.workflows.blocklog import BlockLog
-from commonward.workflows.indexes import BlockFacts, leaves_only, stood
+from commonward.workflows.indexes import BlockFacts, leaves_only, past_missing, stood
 
 __all__ = ["BulkStore", "FreshStores", "Restoring", "StartedLog"]
 
@@ -112,4 +112,5 @@ class Restoring:
         self._fresh.state.write(self._load.finish())
         # The last block may have been idle: then its end is nowhere among the leaves.
         self._fresh.state.write(stood(BlockFacts(manifest.height, manifest.size, self._tip.time)))
+        self._fresh.state.write(past_missing(manifest.height))
         self._fresh.state.write(standing)

@@ -7,10 +7,12 @@ or when read, and named by file, offset and height. Memory does not grow with wh
 
 A log may begin above height 1: a member joined by a snapshot (`begin`), or let go of old blocks (`prune`). The file
 `begins` says so, with the chain before it, and is written first: files that are missing otherwise are found missing.
+What came before can be joined later: a whole log of its own, in the folder `before`.
 """
 
 import fcntl
 import os
+import shutil
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
@@ -61,6 +63,7 @@ class _Segment:
 
 
 BEGINS = "begins"
+BEFORE = "before"
 
 
 class BlockFiles:
@@ -83,6 +86,7 @@ class BlockFiles:
         self._closed = False
         self._retired: list[_Segment] = []
         self._first = 1
+        self._before: BlockFiles | None = None
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.chmod(0o700)
@@ -105,6 +109,8 @@ class BlockFiles:
         if (self.path / BEGINS).exists():
             self._first, self._chain = self._read_begins()
             self._height = self._first - 1
+            if (self.path / BEFORE).is_dir():
+                self._open_before()
             for name in [each for each in names if each < self._name(self._first)]:
                 name.unlink()  # a crash came between saying that they go, and their going
                 names.remove(name)
@@ -170,9 +176,37 @@ class BlockFiles:
         self._write_begins(height, NO_CHAIN)
         self._height = height - 1
 
+    def _open_before(self) -> None:
+        before = BlockFiles(self.path / BEFORE, segment_bytes=self._segment_bytes)
+        if before.height != self._first - 1:
+            before.close()
+            raise StoreCorrupt(
+                before.path, f"expected blocks up to {self._first - 1}, got {before.height}: one is missing"
+            )
+        self._before = before
+
+    def join(self, other: "BlockFiles") -> None:
+        """Take over a log that ends right before this one begins; it is closed, and its folder moves in here."""
+        self._check_open()
+        if self._before is not None or other.height != self._first - 1:
+            raise ValueError(f"expected a log that ends with block {self._first - 1}, got one of {other.height}")
+        other.close()
+        try:
+            other.path.rename(self.path / BEFORE)
+            self._sync_names()
+        except OSError as cause:
+            raise from_os(cause, self.path / BEFORE) from cause
+        self._open_before()
+
     def prune(self, height: int) -> int:
         """Let go of whole files of blocks below `height`; the first block still held. Not while one is appended."""
         self._check_open()
+        if self._before is not None:
+            if height < self._first:
+                return self._before.prune(height)
+            self._before.close()
+            shutil.rmtree(self._before.path)
+            self._before = None
         gone = [one for one, after in pairwise(self._segments) if after.first <= height]
         if gone:
             kept = self._segments[len(gone)]
@@ -188,7 +222,7 @@ class BlockFiles:
     @property
     def first(self) -> int:
         """Of the first block that is, or would be, held."""
-        return self._first
+        return self._first if self._before is None else self._before.first
 
     def _name(self, first: int) -> Path:
         return self.path / f"blocks-{first:012d}.log"
@@ -290,6 +324,8 @@ class BlockFiles:
             StoreCorrupt: it was altered since the log was opened.
         """
         self._check_open()
+        if self._before is not None and height < self._first:
+            return self._before.read(height)
         if not self._first <= height <= self._height:
             raise LookupError(f"expected a height from {self._first} to {self._height}, got {height}")
         segment = self._segments[self._segment_at(height)]
@@ -308,6 +344,8 @@ class BlockFiles:
 
     def iterate(self, start: int = 1) -> Iterator[tuple[int, bytes]]:
         """(height, block) from `start` to the last, each checked; one in memory at a time."""
+        if self._before is not None:
+            yield from self._before.iterate(start)
         height = max(start, self._first)
         while height <= self._height:
             segment = self._segments[self._segment_at(height)]
@@ -329,6 +367,8 @@ class BlockFiles:
         """Close the files and release the directory. Closing twice is harmless."""
         if not self._closed:
             self._closed = True
+            if self._before is not None:
+                self._before.close()
             for segment in (*self._segments, *self._retired):
                 os.close(segment.file)
             os.close(self._lock)
@@ -364,6 +404,11 @@ class MemoryBlocks:
         if self._records or self.first > 1 or height < 1:
             raise ValueError(f"expected an empty log and a height from 1 on, got {self.height} blocks and {height}")
         self.first = height
+
+    def join(self, other: "MemoryBlocks") -> None:
+        if other.height != self.first - 1:
+            raise ValueError(f"expected a log that ends with block {self.first - 1}, got one of {other.height}")
+        self._records, self.first = other._records + self._records, other.first
 
     def prune(self, height: int) -> int:
         gone = max(0, min(height, self.height) - self.first)

@@ -1,0 +1,321 @@
+"""What happened before a member joined by a snapshot: fetched from another member, proven, and then its own.
+
+A snapshot brings the state; the blocks before it, and the indexes over them (consents of a handle, marks, anchors), do
+not follow from an app hash by themselves. Another member's answers carry blocks and beside them the leaves that they
+led to: outcome codes cannot be recomputed without executing, but the log commits to them. From leaf 0 on the leaves
+are appended to a log in the making. Each must name its transaction, in the block's order; and when the log comes to the
+size of the snapshot, its root must be that under which the snapshot was proven. Not before that is anything adopted:
+then blocks, hashes and indexes are this member's own, and it can serve as any other.
+
+    HistoryDesk(replica).answer(member, body)        tells others
+    History(...).run()                               fetches, in the background, until it is whole
+
+A member who lies costs the time of the download, once: it is asked last from then on.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Final, Generic, Protocol, TypeVar
+
+import structlog
+
+from commonward.ledger.checkpoint import Checkpoint, origin_of
+from commonward.ledger.encoding import decode, encode
+from commonward.ledger.ids import Digest, Height, LedgerId, MemberId
+from commonward.ledger.merkle.log import FrontierStore, Log, tile_base
+from commonward.ledger.refusals import Refusal
+from commonward.ledger.snapshot import BlockEnd, parse_leaf
+from commonward.ledger.transactions import InvalidBlock, parse_block, parse_transaction, unreadable_digest
+from commonward.workflows.blocklog import BlockLog, Record
+from commonward.workflows.past import PastIndexes
+from commonward.workflows.ports import PeerAway, Peers
+from commonward.workflows.replica import Replica
+
+__all__ = ["HISTORY_PATH", "History", "HistoryDesk", "JoinableLog", "NotHistory", "Staging"]
+
+HISTORY_PATH: Final = "ledger/blocks"
+
+_ANSWER: Final = 4 << 20
+_MOST_BLOCKS: Final = 2000
+_AT_ONCE: Final = 16
+"""Blocks that are indexed before the loop's other work has its turn."""
+
+_TILES: Final = 1 << 15
+
+_log = structlog.get_logger(__name__)
+
+
+class NotHistory(ValueError):
+    """What a member answered is not the history of this ledger."""
+
+
+class HistoryDesk:
+    """Answers for this node's own blocks and leaves, from whatever it holds."""
+
+    def __init__(self, replica: Replica) -> None:
+        self._replica = replica
+
+    async def answer(self, member: MemberId, body: bytes) -> bytes:
+        """`body`: [height]. The answer: [[block, [leaf ...]] ...] from there on; empty where this node has none."""
+        match decode(body):
+            case [int(height)] if height > 0:
+                return await asyncio.to_thread(self._from, height)
+        raise NotHistory("expected [height]")
+
+    def _from(self, height: int) -> bytes:
+        replica, found, size = self._replica, list[tuple[bytes, tuple[bytes, ...]]](), 0
+        while size < _ANSWER and len(found) < _MOST_BLOCKS and height <= replica.height:
+            one = self._one(height)
+            if one is None:
+                break
+            found.append(one)
+            size += len(one[0]) + sum(map(len, one[1]))
+            height += 1
+        return encode(found)
+
+    def _one(self, height: int) -> tuple[bytes, tuple[bytes, ...]] | None:
+        replica = self._replica
+        facts, before = replica.block(height), replica.block(height - 1)
+        first = before.size if before is not None else 1
+        if facts is None or (before is None and height > 1):
+            return None
+        leaves = [replica.leaf(index) for index in range(first, facts.size)]
+        try:
+            block = replica.raw_block(height)
+        except LookupError:
+            return None
+        return (block, tuple(leaf for leaf in leaves if leaf is not None)) if None not in leaves else None
+
+
+# ------------------------------------------------------------------------------------------------------------ fetching
+
+
+class GroupLog(BlockLog, Protocol):
+    """A block log that takes many at once, with one sync."""
+
+    def append_group(self, height: int, records: Sequence[bytes]) -> None: ...
+
+
+L = TypeVar("L", bound=GroupLog)
+L_co = TypeVar("L_co", bound=GroupLog, covariant=True)
+L_contra = TypeVar("L_contra", contravariant=True)
+
+
+class JoinableLog(BlockLog, Protocol[L_contra]):
+    """A block log that can be given what came before its first block: `other`, which ends right before it, and which
+    nobody has open any more. Whole or not at all."""
+
+    def join(self, other: L_contra) -> None: ...
+
+
+class Staging(Protocol[L_co]):
+    """Where the history waits until it is proven: blocks and leaves by height from 1 on, and the hashes of a log."""
+
+    @property
+    def blocks(self) -> L_co: ...
+    @property
+    def leaves(self) -> GroupLog: ...
+    @property
+    def tiles(self) -> FrontierStore: ...
+    def wipe(self) -> None:
+        """Empty it; what was fetched is gone."""
+
+    def done(self) -> None:
+        """Nothing of it is needed any more. Its blocks may have gone to a `JoinableLog`."""
+
+
+class History(Generic[L]):
+    """Of one node. On the loop's thread."""
+
+    def __init__(
+        self,
+        *,
+        replica: Replica,
+        stores: Callable[[], tuple[JoinableLog[L], FrontierStore]],
+        staging: Staging[L],
+        first_leaf: bytes,
+        peers: Peers,
+    ) -> None:
+        """`stores`: the node's own block log and tiles, which are others after a snapshot. `first_leaf`: see
+        `snapshotting.genesis_leaf`."""
+        self._replica = replica
+        self._stores = stores
+        self._staging = staging
+        self._first_leaf = first_leaf
+        self._peers = peers
+        self._doubted: list[MemberId] = []
+
+    @property
+    def missing(self) -> bool:
+        """Whether something from before this member joined is not here yet."""
+        return self._past.unfinished
+
+    @property
+    def _blocks(self) -> JoinableLog[L]:
+        return self._stores()[0]
+
+    @property
+    def _past(self) -> PastIndexes:
+        return PastIndexes(self._replica)
+
+    async def run(self, every_s: float = 30.0) -> None:
+        """As long as the node lives: whenever a snapshot left something missing, fetch it."""
+        while True:
+            try:
+                await self.complete(every_s)
+            except Exception as why:  # such as a full disk: care goes on without, and it is tried again
+                _log.error("history_not_kept", why=str(why), do="see the disk; it is tried again")
+            await asyncio.sleep(every_s)
+
+    async def complete(self, every_s: float = 30.0) -> None:
+        """Fetch until all is here. A member that is away, or lies, is passed over. Raises what the stores raise."""
+        while self.missing:
+            for member in self._others():
+                try:
+                    await self.fetch(member)
+                    return
+                except PeerAway as why:
+                    _log.info("history_not_fetched", member=member, why=str(why))
+                except NotHistory as why:
+                    _log.warning("history_refused", member=member, why=str(why), do="another member is asked")
+                    self._doubted.append(member)
+                    self._staging.wipe()
+            await asyncio.sleep(every_s)
+
+    def _others(self) -> Sequence[MemberId]:
+        others = [each for each in self._replica.machine.view().roll.active() if each != self._replica.member]
+        return sorted(others, key=lambda each: (self._doubted.count(each), each))
+
+    async def fetch(self, member: MemberId) -> None:
+        """All of it from one member. Raises PeerAway, NotHistory; what the stores raise."""
+        if self._blocks.first > 1:
+            await self._stage(member)
+        await self._adopt()
+        await self._index()
+
+    async def _stage(self, member: MemberId) -> None:
+        last = self._blocks.first - 1
+        checked = _Checked(self._replica.ledger_id, self._staging, self._first_leaf)
+        while checked.height < last:
+            body = await self._peers.ask(member, HISTORY_PATH, encode([checked.height + 1]))
+            await asyncio.to_thread(checked.take, body, last)
+        size = checked.log.size
+        known = self._replica.block(last)
+        if known is None or (size, checked.log.root()) != (known.size, self._replica.machine.log.root(known.size)):
+            raise NotHistory(f"the leaves up to block {last} fold to {checked.log.root().hex()} at size {size}")
+
+    async def _adopt(self) -> None:
+        """It is proven. Each step may be cut short, and is done again at the next start."""
+        if self._blocks.first > 1:
+            self._blocks.join(self._staging.blocks)
+        tiles, level = self._stores()[1], 0
+        begins = tiles.begins
+        while end := tile_base(begins, level):
+            for at in range(0, end, _TILES):
+                tiles.fill(level, at, self._staging.tiles.read(level, at, min(_TILES, end - at)))
+                await asyncio.sleep(0)
+            level += 1
+        if begins:
+            tiles.whole()
+
+    async def _index(self) -> None:
+        """Rows and indexes of each block, a few at a time between the node's other work."""
+        past = self._past
+        for height in range(past.next, past.last + 1):
+            leaves = _leaves_of(self._staging.leaves.read(height))
+            past.add(height, Record.parse(self._blocks.read(height)).block, leaves)
+            if height % _AT_ONCE == 0:
+                await asyncio.sleep(0)
+        past.finish()
+        await asyncio.to_thread(self._replica.flush)
+        self._staging.done()
+        _log.info("history_whole", blocks=past.last)
+
+
+class _Checked:
+    """Blocks and leaves as they come, each against the other; staged, with the log that the leaves make."""
+
+    def __init__(self, ledger: LedgerId, staging: Staging[GroupLog], first_leaf: bytes) -> None:
+        self._ledger = ledger
+        self._origin = origin_of(ledger)
+        self._staging = staging
+        self.height = staging.blocks.height
+        if self.height and staging.leaves.height == self.height:
+            head = Checkpoint.parse(Record.parse(staging.blocks.read(self.height)).note)
+            with suppress(Exception):  # whatever a crash left of it: what counts is the root
+                staging.tiles.truncate(head.size)
+                self.log = Log(staging.tiles, head.size)
+                if self.log.root() == head.root:
+                    return
+        staging.wipe()
+        self.height = 0
+        self.log = Log(staging.tiles, 0)
+        self.log.append([first_leaf])
+
+    def take(self, body: bytes, last: int) -> None:
+        """The next blocks, none after `last`. Raises NotHistory."""
+        try:
+            value = decode(body)
+        except ValueError as cause:
+            raise NotHistory(f"not an answer: {cause}") from cause
+        if not isinstance(value, list) or not value:
+            raise NotHistory(f"it has no block {self.height + 1}")
+        records: list[tuple[bytes, bytes]] = []
+        for each in value[: last - self.height]:
+            match each:
+                case [bytes(block), list(leaves)] if all(isinstance(leaf, bytes) for leaf in leaves):
+                    height = self.height + 1 + len(records)
+                    records.append(self._check(height, block, [leaf for leaf in leaves if isinstance(leaf, bytes)]))
+                case _:
+                    raise NotHistory(f"expected [block, [leaf ...]], got {each!r:.60}")
+        self._staging.leaves.append_group(self.height + 1, [leaves for leaves, _ in records])
+        self._staging.blocks.append_group(self.height + 1, [block for _, block in records])
+        self.height += len(records)
+
+    def _check(self, height: int, block: bytes, leaves: list[bytes]) -> tuple[bytes, bytes]:
+        outcomes, found = outcomes_of(leaves, height), digests_of(block, self._ledger, height)
+        if len(outcomes) != len(found) or not all(one in either for one, either in zip(outcomes, found, strict=True)):
+            raise NotHistory(f"the leaves beside block {height} are not those of its transactions")
+        if leaves:
+            self.log.append(leaves)
+        note = Checkpoint(self._origin, self.log.size, self.log.root()).note_body()
+        return encode(leaves), Record(block, note).to_bytes()
+
+
+def _leaves_of(record: bytes) -> list[bytes]:
+    value = decode(record)
+    assert isinstance(value, list), "written by `_Checked`"
+    return [leaf for leaf in value if isinstance(leaf, bytes)]
+
+
+def outcomes_of(leaves: Sequence[bytes], height: int) -> list[Digest]:
+    """The digests that a block's leaves name. Raises NotHistory unless they are the leaves of one block."""
+    try:
+        read = [parse_leaf(leaf) for leaf in leaves]
+    except ValueError as cause:
+        raise NotHistory(f"leaves of block {height}: {cause}") from cause
+    if any(
+        leaf.height != height or isinstance(leaf, BlockEnd) != (at == len(read) - 1) for at, leaf in enumerate(read)
+    ):
+        raise NotHistory(f"expected the outcomes of block {height} and then its own leaf")
+    return [leaf.digest for leaf in read if not isinstance(leaf, BlockEnd)]
+
+
+def digests_of(block: bytes, ledger: LedgerId, height: int) -> list[tuple[Digest, ...]]:
+    """What each transaction of a block may be called in the log, in order. Raises NotHistory."""
+    try:
+        read = parse_block(block, ledger)
+    except InvalidBlock as cause:
+        raise NotHistory(f"block {height}: {cause}") from cause
+    if read.header.height != Height(height):
+        raise NotHistory(f"expected block {height}, got {read.header.height}")
+    return [_digests(raw) for bundle in read.bundles for raw in bundle.transactions]
+
+
+def _digests(raw: bytes) -> tuple[Digest, ...]:
+    """Its digest; and, since its kind may have been unknown when it was sent, what stands for one nobody can read."""
+    try:
+        return parse_transaction(raw).digest, unreadable_digest(raw)
+    except Refusal:
+        return (unreadable_digest(raw),)
