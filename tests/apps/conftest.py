@@ -55,7 +55,7 @@ def free_ports(count: int) -> int:
                 each.close()
 
 
-def waits(until: Callable[[], object], seconds: float = 20.0) -> Any:
+def waits(until: Callable[[], object], seconds: float = 60.0) -> Any:
     """Tries until it is true; the node needs a tick or two."""
     deadline = time.monotonic() + seconds
     while True:

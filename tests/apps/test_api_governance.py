@@ -1,6 +1,6 @@
 """What the control API says of a change, in words that a person can vote on."""
 
-from commonward.apps.api.governance import described
+from commonward.apps.changes import described
 from commonward.ledger.ids import Algorithm, BlockTime, MemberId, MemberKind, Purpose
 from commonward.ledger.members import AddKey, Admit, SetParameter
 from commonward.ledger.parameters import Parameter

@@ -3,13 +3,38 @@
 What the ledger shows of a reason is a commitment; its words stay here, and open it where they are asked for.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from commonward.ledger.encoding import digest
-from commonward.ledger.ids import Algorithm, BlockTime, Digest, KeyId, ProposalId, Purpose, key_id
-from commonward.ledger.members import Change, ChangeKind, Governance, Key, Majority, Proposal, Propose, Roll, Vote
+from commonward.ledger.ids import Algorithm, BlockTime, Digest, KeyId, MemberId, MemberKind, ProposalId, Purpose, key_id
+from commonward.ledger.members import (
+    Admit,
+    Adopted,
+    AdoptTable,
+    Authorities,
+    Change,
+    ChangeKind,
+    Constitution,
+    Governance,
+    Key,
+    Majorities,
+    Majority,
+    Proposal,
+    Propose,
+    RenewCertificate,
+    Resume,
+    RevokeCertificate,
+    Roll,
+    SetMajority,
+    SetParameter,
+    SetProposers,
+    SetProtocol,
+    SetWeight,
+    Suspend,
+    Vote,
+)
 from commonward.ledger.members.keys import AddKey, RevokeKey, RevokeStaff
 from commonward.ledger.parameters import Parameter
 from commonward.ledger.wire import Payload
@@ -47,11 +72,33 @@ class NewKey(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """An open proposal, and what became of the vote so far. `needed`: how many ayes carry it now."""
+    """An open proposal, and what became of the vote so far, by the members that are active now.
+
+    `needed`: how many ayes carry it. `missing`: who has not voted. `voted`: this member's own voice, if it has.
+    """
 
     id: ProposalId
     proposal: Proposal
+    majority: Majority
     needed: int
+    ayes: tuple[MemberId, ...]
+    noes: tuple[MemberId, ...]
+    missing: tuple[MemberId, ...]
+    voted: bool | None
+
+    @property
+    def lost(self) -> bool:
+        """Whether it cannot carry any more, as things stand."""
+        return len(self.ayes) + len(self.missing) < self.needed
+
+
+class Bar(NamedTuple):
+    """What a kind of change needs now."""
+
+    kind: ChangeKind
+    majority: Majority
+    needed: int
+    proposers: tuple[MemberKind, ...]
 
 
 class Governing:
@@ -62,6 +109,9 @@ class Governing:
         cells = LedgerCells(member.ports.ledger)
         self._governance = Governance(cells)
         self._roll = Roll(cells)
+        self._majorities = Majorities(cells)
+        self._adopted = Adopted(cells)
+        self._authorities = Authorities(cells)
         self.reasons = Drawer(member.ports.vault, member.sealing, "reasons", Reason)
 
     # deciding
@@ -85,16 +135,66 @@ class Governing:
     def is_open(self, proposal: ProposalId) -> bool:
         return self._governance.get(proposal) is not None
 
-    def proposals(self, majorities: Mapping[ChangeKind, Majority]) -> list[Standing]:
-        """What is open now. `majorities`: as genesis fixed them."""
-        active = len(self._roll.active())
+    def proposals(self, constitution: Constitution) -> list[Standing]:
+        """What is open now, the oldest first. `constitution`: as genesis has it."""
+        found = (self.proposal(each, constitution) for each in self._governance.open())
+        return [each for each in found if each is not None]
+
+    def proposal(self, wanted: ProposalId, constitution: Constitution) -> Standing | None:
+        """None when it is not open."""
+        proposal = self._governance.get(wanted)
+        if proposal is None:
+            return None
+        active = self._roll.active()
+        own = self._member.id
+        majority = self._majorities.needed(proposal.change, constitution)
+        return Standing(
+            wanted,
+            proposal,
+            majority,
+            majority.needed(len(active)),
+            tuple(each for each in proposal.ayes if each in active),
+            tuple(each for each in proposal.noes if each in active),
+            tuple(each for each in active if each not in proposal.ayes and each not in proposal.noes),
+            True if own in proposal.ayes else False if own in proposal.noes else None,
+        )
+
+    def bars(self, constitution: Constitution) -> list[Bar]:
+        """What each kind of change needs now."""
+        count = len(self._roll.active())
         found = []
-        for each in self._governance.open():
-            proposal = self._governance.get(each)
-            if proposal is not None:
-                part, whole = majorities[proposal.change.CHANGE]
-                found.append(Standing(each, proposal, active * part // whole + 1))
+        for kind in ChangeKind:
+            majority = self._majorities.majority(kind, constitution)
+            proposers = self._majorities.may_propose(kind, constitution)
+            found.append(Bar(kind, majority, majority.needed(count), proposers))
         return found
+
+    def stands(self, change: Change, constitution: Constitution) -> bool:
+        """Whether the state is as this change would have made it."""
+        match change:
+            case Admit():
+                return self._roll.get(change.member) is not None
+            case Suspend() | Resume():
+                found = self._roll.get(change.member)
+                return found is not None and found.active is isinstance(change, Resume)
+            case SetWeight():
+                found = self._roll.get(change.member)
+                return found is not None and found.weight == change.weight
+            case SetParameter():
+                return self._member.reading.parameter(change.parameter) == change.value
+            case AdoptTable():
+                return self._adopted.tables().get(change.table) == change.digest
+            case SetProtocol():
+                return self._adopted.version_at(change.height) == change.version
+            case RenewCertificate():
+                return self._roll.certificate(change.member) == change.certificate
+            case RevokeCertificate():
+                return self._authorities.is_revoked(change.certificate)
+            case SetMajority():
+                now = self._majorities.majority(change.kind, constitution)
+                return now == (change.numerator, change.denominator)
+            case SetProposers():
+                return set(self._majorities.may_propose(change.kind, constitution)) == set(change.proposers)
 
     # keys
 

@@ -100,8 +100,10 @@ class Reading:
     def staff(self, statement: SignedStatement, member: MemberId, at: int) -> Staff:
         """Who signed: certificate under the member's CA, valid, not revoked. Raises CertificateRefused."""
         kind, ca = self.kind_of(member), self._roll.certificate(member)
-        if kind is None or ca is None:
+        if kind is None:
             raise CertificateRefused(f"{member} is not an active member")
+        if ca is None:
+            raise CertificateRefused(f"{member}'s CA certificate was revoked, and no other has taken its place yet")
         staff = statement.check(self._ledger.line, ca, member, kind, BlockTime(at))
         if self._revoked.is_revoked(member, revocation_digest(statement.certificate)):
             raise CertificateRefused("this certificate was revoked")

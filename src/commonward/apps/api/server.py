@@ -15,7 +15,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from commonward.adapters.keys import KeyFileExposed, KeyFileMissing, KeyFileUnreadable
-from commonward.apps.api import care, custody, evidence, governance, speaking, status
+from commonward.apps.api import care, custody, evidence, governance, keys, speaking, status
 from commonward.apps.api.words import BadWord
 from commonward.apps.settings import BadSettings
 from commonward.apps.wiring import Node
@@ -45,6 +45,7 @@ _STATUS: dict[type[Exception], int] = {
     Altered: 409,
     LedgerRefused: 409,
     MessageError: 422,
+    governance.NotOpen: 404,
     BadWord: 422,
     BadSettings: 422,
     KeyFileMissing: 422,
@@ -60,7 +61,7 @@ def control_app(node: Node) -> FastAPI:
     """All routes over one node."""
     app = FastAPI(title="Commonward control API", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
     app.state.node = node
-    for group in (status, care, custody, evidence, governance, speaking):
+    for group in (status, care, custody, evidence, governance, keys, speaking):
         app.include_router(group.router)
     for kind, code in _STATUS.items():
         app.add_exception_handler(kind, _handler(code))

@@ -1,171 +1,111 @@
-"""Deciding together (`member propose|vote|proposals`), and this member's own keys and staff certificates."""
+"""Deciding together (`governance rules|propose|list|show|vote|enact`).
+
+`member propose|vote|proposals`, the names of before, still answer and are not listed.
+"""
 
 from __future__ import annotations
 
-import base64
-from dataclasses import replace
-from pathlib import Path
-from typing import Annotated, Any
+import time
+from typing import Annotated, Any, NoReturn
 
 import typer
 
-from commonward.apps import applying, founding
 from commonward.apps import settings as node_settings
-from commonward.apps.api.client import ControlClient
+from commonward.apps.api.client import ControlClient, NodeRefused
 from commonward.apps.cli.groups import group
 from commonward.apps.cli.output import REFUSED, AsJson, Data, emit, err, fail
 from commonward.apps.cli.plain import plain, when
-from commonward.apps.settings import Address
-from commonward.apps.wiring import WallClock
-from commonward.ledger.ids import Purpose
-from commonward.ledger.parameters import Parameter
+from commonward.apps.cli.proposing import propose
 
-_propose = typer.Typer(help="Put a change to the vote. It takes effect within the vote that completes its majority.")
-
-Grounds = Annotated[str, typer.Option(help="Why, in words. Kept here; the ledger shows a commitment.")]
-Days = Annotated[float, typer.Option(help="How long the vote is open.", min=0.0001)]
 Proposal = Annotated[str, typer.Argument(help="Its id, or the first digits of it.")]
-Why = Annotated[str, typer.Option(help="Why, in words. Kept here; the ledger shows a commitment.")]
+
+_POLL_S = 0.5
 
 
 def add_to(app: typer.Typer) -> None:
+    deciding = group(app, "governance", "Decide together: what is open to the vote, who has voted, what it takes.")
+    deciding.command("rules")(rules)
+    deciding.add_typer(propose, name="propose", no_args_is_help=True)
+    deciding.command("list")(list_)
+    deciding.command("show")(show)
+    deciding.command("vote")(vote)
+    deciding.command("enact")(enact)
     members = group(app, "member", "Who belongs to the consortium.")
-    members.command("apply")(apply)
-    members.add_typer(_propose, name="propose", no_args_is_help=True)
-    members.command("proposals")(proposals)
-    members.command("vote")(vote)
-    members.command("keys")(keys)
-    members.command("rotate-key")(rotate_key)
-    members.command("revoke-key")(revoke_key)
-    members.command("revoke-staff")(revoke_staff)
+    members.add_typer(propose, name="propose", no_args_is_help=True, hidden=True)
+    members.command("proposals", hidden=True)(list_)
+    members.command("vote", hidden=True)(vote)
 
 
-# ------------------------------------------------------------------------------------------------------------ deciding
+def rules(data: Data, as_json: AsJson = False) -> None:
+    """What each kind of change needs now, who may propose it, and which version of the rules is in force."""
+    found = ControlClient(node_settings.load(data)).get("/rules")
+    if as_json:
+        emit(found, as_json=True, text="")
+        return
+    emit({}, as_json=False, text=f"[bold]{'change':<12} {'more than':<10} {'yes':<8} proposed by[/bold]")
+    for each in found["changes"]:
+        of_them = f"{each['needed']} of {found['members']}"
+        who = ", ".join(each["proposers"]) or "nobody"
+        emit({}, as_json=False, text=f"{each['kind']:<12} {each['majority']:<10} {of_them:<8} {who}")
+    emit({}, as_json=False, text=f"Rules of version {found['version']} are in force.")
+    lacking = {each["height"] for each in found["lacking"]}
+    for each in found["scheduled"]:
+        warning = "; [red]this program does not know them: upgrade before then[/red]"
+        text = (
+            f"From height {each['height']} on: version {each['version']}{warning if each['height'] in lacking else ''}"
+        )
+        emit({}, as_json=False, text=text)
 
 
-def apply(
-    directory: Annotated[Path, typer.Argument(help="Where the new member's folder is to be: DIRECTORY/members/ID.")],
-    member: Annotated[str, typer.Option(help="ID:KIND[:TIER][=NAME] of the applicant.")],
-    consortium: Annotated[Path, typer.Option(help="The consortium's public folder: its genesis and addresses.")],
-    listen: Annotated[str, typer.Option(help="HOST:PORT where the new node will answer members.")],
-    signing: Annotated[str, typer.Option(help="HOST:PORT where it will answer patients.")],
-    p2p: Annotated[str, typer.Option(help="HOST:PORT where its CometBFT will listen, if CometBFT orders.")] = "",
-    as_json: AsJson = False,
-) -> None:
-    """Make a new member's folder, and the application that the members vote on."""
-    (wanted,) = founding.plan([member], "127.0.0.1", 1)
-    plan = replace(
-        wanted,
-        listen=Address.parse(listen, "--listen"),
-        signing=Address.parse(signing, "--signing"),
-        p2p=Address.parse(p2p, "--p2p") if p2p else None,
-    )
-    folder, asked = applying.apply(directory, consortium, plan, WallClock().now())
-    file = folder / applying.APPLICATION
-    also = (
-        f',\n    {asked.member} = "{plan.p2p}"\nunder \\[p2p_peers], and restarts its node'
-        if plan.p2p
-        else " and restarts its node, the operator its sequencer too"
-    )
-    emit(
-        {"folder": folder, "application": file, "member": asked.member},
-        as_json=as_json,
-        text=f"Made {plain(str(folder))} for {plain(asked.member)}.\n"
-        f"Give {plain(str(file))} to a member, which proposes you:\n"
-        "    commonward member propose admit FILE --grounds WORDS --data DATA\n"
-        f'Once a vote has carried it, every member adds\n    {asked.member} = "{plan.listen}"\n'
-        f"under \\[peers] of its node.toml{also}.\n"
-        f"Then start yours with: commonward node {plain(str(folder))}",
-    )
-
-
-@_propose.command()
-def admit(
-    data: Data,
-    application: Annotated[Path, typer.Argument(help="The file that the new member's `member apply` wrote.")],
-    grounds: Grounds,
-    days: Days = 7,
-    as_json: AsJson = False,
-) -> None:
-    """Admit a new member, with the keys in its application."""
-    try:
-        said = application.read_bytes()
-    except OSError as cause:
-        fail(f"{plain(str(application))}: cannot be read ({cause.strerror})")
-    _put(data, {"kind": "admit", "application": base64.b64encode(said).decode()}, grounds, days, as_json=as_json)
-
-
-@_propose.command()
-def suspend(
-    data: Data,
-    member: Annotated[str, typer.Argument(help="Whose transactions are to be refused from then on.")],
-    grounds: Grounds,
-    days: Days = 7,
-    as_json: AsJson = False,
-) -> None:
-    """Suspend a member, until it is resumed."""
-    _put(data, {"kind": "suspend", "member": member}, grounds, days, as_json=as_json)
-
-
-@_propose.command()
-def resume(
-    data: Data,
-    member: Annotated[str, typer.Argument(help="Who is suspended.")],
-    grounds: Grounds,
-    days: Days = 7,
-    as_json: AsJson = False,
-) -> None:
-    """Let a suspended member act again."""
-    _put(data, {"kind": "resume", "member": member}, grounds, days, as_json=as_json)
-
-
-@_propose.command()
-def parameter(
-    data: Data,
-    name: Annotated[str, typer.Argument(help=f"One of {', '.join(each.name.lower() for each in Parameter)}.")],
-    value: Annotated[int, typer.Argument(help="Its new value; times in milliseconds.")],
-    grounds: Grounds,
-    days: Days = 7,
-    as_json: AsJson = False,
-) -> None:
-    """Change a number that the consortium may change by vote."""
-    _put(data, {"kind": "parameter", "parameter": name, "value": value}, grounds, days, as_json=as_json)
-
-
-def _put(data: Path, change: dict[str, object], grounds: str, days: float, *, as_json: bool) -> None:
-    body = {**change, "grounds": grounds, "open_ms": int(days * 86_400_000)}
-    made = ControlClient(node_settings.load(data)).post("/proposals", body)
-    emit(
-        made,
-        as_json=as_json,
-        text=f"Proposal {made['proposal']} is open to the vote. To propose is not to vote: each member, "
-        f"this one too, votes with\n  commonward member vote {made['proposal'][:12]} yes --data DATA",
-    )
-
-
-def proposals(data: Data, as_json: AsJson = False) -> None:
-    """What is open to the vote, who has voted, and how many more it takes."""
+def list_(data: Data, as_json: AsJson = False) -> None:
+    """What is open to the vote, who has voted and who has not, how many more it takes, and until when."""
     found = ControlClient(node_settings.load(data)).get("/proposals")
     for each in found:
-        change = dict(each["change"])
-        kind = plain(str(change.pop("change")))
-        facts = "\n".join(f"    {plain(name):<12} {plain(_fact(value))}" for name, value in change.items())
-        emit(
-            each,
-            as_json=as_json,
-            text=f"[bold]{each['proposal'][:12]}[/bold]  {kind}, by {plain(each['by'])}; "
-            f"open until {when(each['close'])}\n{facts}\n"
-            f"    yes: {plain(', '.join(each['ayes']) or 'nobody')}; no: {plain(', '.join(each['noes']) or 'nobody')}; "
-            f"{each['needed']} yes carry it",
-        )
+        emit(each, as_json=as_json, text=_tally(each))
     if not as_json and not found:
         emit({}, as_json=False, text="Nothing is open to the vote.")
 
 
-def _fact(value: Any) -> str:
-    if isinstance(value, list):
-        return f"{len(value)}: " + ", ".join(str(each.get("purpose", each)) for each in value if isinstance(each, dict))
-    return str(value)
+def _tally(each: dict[str, Any]) -> str:
+    own = {True: "yes", False: "no", None: "not yet"}[each["voted"]]
+    lost = "; [red]it cannot carry any more[/red]" if each["lost"] else ""
+    return (
+        f"[bold]{each['proposal'][:12]}[/bold]  {plain(each['words'])}\n"
+        f"    by {plain(each['by'])}; open until {when(each['close'])}\n"
+        f"    yes: {_names(each['ayes'])}; no: {_names(each['noes'])}; not yet: {_names(each['missing'])}\n"
+        f"    {each['needed']} yes carry it (more than {each['majority']}); this member: {own}{lost}"
+    )
+
+
+def _names(members: list[str]) -> str:
+    return plain(", ".join(members) or "nobody")
+
+
+def show(data: Data, proposal: Proposal, as_json: AsJson = False) -> None:
+    """One proposal, whole: each field of the change, and what its certificates say."""
+    node = ControlClient(node_settings.load(data))
+    found = node.get(f"/proposals/{_full(node, proposal)}")
+    facts = "\n".join(_facts(found["change"]))
+    emit(found, as_json=as_json, text=f"{_tally(found)}\n{facts}{''.join(map(_certificate, found['certificates']))}")
+
+
+def _facts(change: dict[str, Any], depth: int = 1) -> list[str]:
+    lines = []
+    for name, value in change.items():
+        indent = "    " * depth
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            for each in value:
+                lines += [f"{indent}{plain(name)}:", *_facts(each, depth + 1)]
+        else:
+            said = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            lines.append(f"{indent}{plain(name):<12} {plain(said)}")
+    return lines
+
+
+def _certificate(found: dict[str, Any]) -> str:
+    problem = f"\n      [red]no member could use it: {plain(found['problem'])}[/red]" if found["problem"] else ""
+    lasts = f", {when(found['starts'])} to {when(found['ends'])}" if "ends" in found else ""
+    return f"\n    CA certificate {found['sha256']}: {plain(found.get('subject', 'unreadable'))}{lasts}{problem}"
 
 
 def vote(
@@ -178,80 +118,83 @@ def vote(
     if choice not in ("yes", "no"):
         fail(f"expected yes or no, got {plain(choice)}")
     node = ControlClient(node_settings.load(data))
+    wanted = _full(node, proposal)
+    done = node.post(f"/proposals/{wanted}/vote", {"choice": choice == "yes"})
+    then = "The vote is still open." if done["open"] else "That completes the majority: the change is in effect."
+    emit(done, as_json=as_json, text=f"Voted {choice} on {wanted[:12]}. {then}")
+
+
+def enact(
+    data: Data,
+    proposal: Proposal,
+    wait: Annotated[float, typer.Option(help="For how many seconds to wait for the others' votes.", min=0)] = 600,
+    as_json: AsJson = False,
+) -> None:
+    """Vote yes if this member has not voted, then wait until the change stands, or say who has yet to vote.
+
+    Exit 0: it stands. Exit 1: not yet, or not any more.
+    """
+    node = ControlClient(node_settings.load(data))
+    wanted = _full(node, proposal)
+    found = node.get(f"/proposals/{wanted}")
+    if found["voted"] is False:
+        _refused(f"this member voted no on {wanted[:12]}, and a vote is not taken back")
+    if found["voted"] is None:
+        done = node.post(f"/proposals/{wanted}/vote", {"choice": True})
+        err.print(f"Voted yes on {wanted[:12]}: {plain(found['words'])}")
+        if not done["open"]:
+            _stands(found, as_json=as_json)
+            return
+    deadline, told = time.monotonic() + wait, -1
+    while True:
+        try:
+            now = node.get(f"/proposals/{wanted}")
+        except NodeRefused as why:
+            if why.error != "NotOpen":
+                raise
+            break
+        found = {**found, **now}
+        if len(found["ayes"]) != told:
+            told = len(found["ayes"])
+            err.print(f"{told} of {found['needed']} yes; not yet: {_names(found['missing'])}")
+        if found["lost"] or time.monotonic() >= deadline:
+            _not_yet(found, as_json=as_json)
+        time.sleep(_POLL_S)
+    if not node.post("/changes/stands", {"change": found["bytes"]})["stands"]:
+        _refused(f"proposal {wanted[:12]} closed at {when(found['close'])} without its majority; propose it again")
+    _stands(found, as_json=as_json)
+
+
+def _stands(found: dict[str, Any], *, as_json: bool) -> None:
+    fields = {"proposal": found["proposal"], "words": found["words"], "stands": True}
+    emit(fields, as_json=as_json, text=f"It stands: {plain(found['words'])}")
+
+
+def _not_yet(found: dict[str, Any], *, as_json: bool) -> NoReturn:
+    names = ("proposal", "words", "ayes", "noes", "missing", "needed", "close", "lost")
+    lost = f"It cannot carry any more: no from {_names(found['noes'])}."
+    lacking = found["needed"] - len(found["ayes"])
+    waiting = f"{lacking} more yes of {_names(found['missing'])}, until {when(found['close'])}."
+    emit(
+        {**{name: found[name] for name in names}, "stands": False},
+        as_json=as_json,
+        text=f"It does not stand: {plain(found['words'])}\n{lost if found['lost'] else f'It takes {waiting}'}",
+    )
+    raise typer.Exit(REFUSED)
+
+
+def _full(node: ControlClient, proposal: str) -> str:
+    """The id of the one open proposal whose id begins so."""
     open_now = [each["proposal"] for each in node.get("/proposals")]
     found = [each for each in open_now if each.startswith(proposal.lower())]
     if len(found) != 1:
-        err.print(
-            f"[red]refused:[/red] {len(found)} open proposals have an id that starts with {plain(proposal)}; "
-            "`commonward member proposals` lists them"
+        _refused(
+            f"{len(found)} open proposals have an id that starts with {plain(proposal)}; "
+            "`commonward governance list` lists them"
         )
-        raise typer.Exit(REFUSED)
-    done = node.post(f"/proposals/{found[0]}/vote", {"choice": choice == "yes"})
-    then = "The vote is still open." if done["open"] else "That completes the majority: the change is in effect."
-    emit(done, as_json=as_json, text=f"Voted {choice} on {found[0][:12]}. {then}")
+    return str(found[0])
 
 
-# ---------------------------------------------------------------------------------------------------------------- keys
-
-
-def keys(data: Data, as_json: AsJson = False) -> None:
-    """This member's keys as the ledger knows them, and which of them the running node uses."""
-    for each in ControlClient(node_settings.load(data)).get("/keys"):
-        state = f"[red]revoked {when(each['revoked'])}[/red]" if each["revoked"] else f"until {when(each['ends'])}"
-        emit(
-            each,
-            as_json=as_json,
-            text=f"{each['purpose']:<9} {each['key']}  {state}{'  [green]in use[/green]' if each['in_use'] else ''}",
-        )
-
-
-def rotate_key(
-    data: Data,
-    purpose: Annotated[str, typer.Argument(help=f"One of {', '.join(each.name.lower() for each in Purpose)}.")],
-    as_json: AsJson = False,
-) -> None:
-    """Make the next key of a purpose, register it, and take it into use at the node's next start."""
-    done = ControlClient(node_settings.load(data)).post(f"/keys/{purpose}/rotate", {})
-    process = "sequencer" if purpose == "sequence" else "node"
-    emit(
-        done,
-        as_json=as_json,
-        text=f"Registered the next {plain(purpose)} key, {done['new']}.\nRestart the {process} to use it: until then "
-        f"it goes on with the old one, which counts as well.\nThen end the old one with: commonward member revoke-key "
-        f"{done['old']} --why rotated --data {plain(str(data))}",
-    )
-
-
-def revoke_key(
-    data: Data,
-    key: Annotated[str, typer.Argument(help="The key's id, as `commonward member keys` shows it.")],
-    why: Why,
-    as_json: AsJson = False,
-) -> None:
-    """End one of this member's keys now. What it signs from then on is refused by its name."""
-    node = ControlClient(node_settings.load(data))
-    used = next((each for each in node.get("/keys") if each["key"] == key.lower() and each["in_use"]), None)
-    if used is not None:
-        err.print(
-            f"[red]refused:[/red] the running node uses this {used['purpose']} key; "
-            f"`commonward member rotate-key {used['purpose']}`, restart the node, then revoke it"
-        )
-        raise typer.Exit(REFUSED)
-    done = node.post(f"/keys/{key.lower()}/revoke", {"why": why})
-    emit(done, as_json=as_json, text=f"Revoked {plain(key)}, at index {done['index']} of the ledger.")
-
-
-def revoke_staff(
-    data: Data,
-    number: Annotated[str, typer.Argument(help="The staff number, as in DATA/staff/NUMBER.pem.")],
-    why: Why,
-    as_json: AsJson = False,
-) -> None:
-    """End a staff certificate before its time: from then on every member refuses what it signs."""
-    done = ControlClient(node_settings.load(data)).post(f"/staff/{number}/revoke", {"why": why})
-    emit(
-        done,
-        as_json=as_json,
-        text=f"Revoked the certificate of {plain(number)}, at index {done['index']} of the ledger. "
-        f"It would have ended {when(done['end'])}.",
-    )
+def _refused(why: str) -> NoReturn:
+    err.print(f"[red]refused:[/red] {why}")
+    raise typer.Exit(REFUSED)

@@ -23,6 +23,8 @@ from commonward.apps.cli import (
     evidence,
     governance,
     intake,
+    joining,
+    keys,
     ledger,
     member,
     network,
@@ -56,6 +58,8 @@ care.add_to(app)
 custody.add_to(app)
 evidence.add_to(app)
 governance.add_to(app)
+joining.add_to(app)
+keys.add_to(app)
 
 
 @app.callback()

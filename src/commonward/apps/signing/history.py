@@ -5,7 +5,7 @@ from __future__ import annotations
 from commonward.ledger.checkpoint import Authority, known_lines, parse_note
 from commonward.ledger.encoding import decode
 from commonward.ledger.genesis import SignedGenesis
-from commonward.ledger.members import Roll, certificate_digest
+from commonward.ledger.members import Authorities, Roll, certificate_digest
 from commonward.ledger.merkle.map_proof import MapProof
 from commonward.ledger.staging import block_leaf
 from commonward.records.trust import AuthorityStep, TrustFile, genesis_authority
@@ -48,7 +48,10 @@ class ReplicaHistory:
             before = Authority.parse(change.authority)
             named |= {cosigner.ca for cosigner in before.cosigners}
         ours = {certificate_digest(member.certificate) for member in self._signed.members}
-        roll = Roll(LedgerCells(self._replica))
-        later = [roll.certificate(member) for member in roll.ids()]
-        extra = tuple(each for each in later if each is not None and certificate_digest(each) in named - ours)
+        cells = LedgerCells(self._replica)
+        roll, former = Roll(cells), Authorities(cells).former()
+        # Those replaced or revoked since too: what was signed under them, in their time, is judged by them.
+        later = [*(each.certificate for each in former), *(roll.certificate(member) for member in roll.ids())]
+        known = {certificate_digest(each): each for each in later if each is not None}
+        extra = tuple(known[each] for each in known if each in named - ours)
         return TrustFile(self._genesis, tuple(steps), extra).to_bytes()
