@@ -1,5 +1,6 @@
 """`commonward verify --tsa-certificate`: a time-stamping authority's word as the upper end of the bracket, offline."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -166,3 +167,11 @@ def test_a_file_with_a_token_reads_back_as_it_was_written_and_one_without_is_as_
 def test_chinese_says_the_authority_and_the_time(stamped, run):
     code, said = run(stamped.stamp(), "--lang", "zh")
     assert code == 0 and "时间戳机构 Stamp Office" in said
+
+
+def test_a_machine_reads_the_whole_bracket(stamped, run):
+    said = json.loads(run(stamped.stamp(), "--json")[1])["bracket"]
+    assert said["after"] <= said["ordered"] < said["before"] <= said["stamped_before"]
+    assert said["stamped_before"] == (int(stamped.at.timestamp()) + 1) * 1000
+    assert said["stamped_by"] == "Stamp Office"
+    assert json.loads(run(stamped.stamp(), "--json", believe=False)[1])["bracket"]["stamped_by"] is None

@@ -2,13 +2,15 @@
 
 import pytest
 
+from commonward.apps.signing.history import ReplicaHistory
 from commonward.apps.verify import CONVINCES, DOES_NOT, verify_file
-from commonward.ledger.ids import ConsentId
+from commonward.ledger.ids import ConsentId, Digest, Purpose
+from commonward.ledger.members import RevokeKey
 from commonward.records.evidence import Evidence
 from commonward.records.trust import TrustFile
 from commonward.workflows.evidence import NoEvidence
 from tests.consortium import Consortium, Person, observation, permit
-from tests.ledgerkit import sign_genesis
+from tests.ledgerkit import SoftKey, member_soft_key, sign_genesis
 
 
 async def released(c: Consortium) -> Person:
@@ -79,3 +81,23 @@ async def test_there_is_no_evidence_before_the_anchor_is_cosigned() -> None:
         ((_, row),) = c.north.vault.current_records([c.north.local("ada")])
         with pytest.raises(NoEvidence, match="not anchored"):
             c.north.office.evidence.of_record(row.id)
+
+
+async def test_evidence_at_the_moment_a_key_is_replaced_keeps_the_lines_that_count_for_it() -> None:
+    """The checkpoint that ends a change is judged by who held authority before: south's old key still counts there."""
+    async with Consortium() as c:
+        await released(c)
+        fresh, old = SoftKey("south fresh"), member_soft_key("south", Purpose.COSIGN)
+        added = fresh.add(c.engine.genesis.ledger_id, "south", Purpose.COSIGN)
+        await c.south.node.submit(c.engine.sign(added, by="south"))
+        await c.engine.settle()
+        c.engine.cut("shield")
+        await c.south.node.submit(c.engine.sign(RevokeKey(old.id, Digest(bytes(32))), by="south"))
+        await c.engine.settle()
+        proven = c.north.node.proven()
+        assert proven is not None and proven.size == c.north.node.machine.tip.size, "four of five cosigned the change"
+        (_, row), *_ = c.north.vault.current_records([c.north.local("ada")])
+        file = c.north.office.evidence.of_record(row.id)
+        held = ReplicaHistory(c.north.node, sign_genesis(c.engine.genesis).to_bytes()).trust_file()
+        report = verify_file(file, held)
+        assert report.exit_code == CONVINCES, report

@@ -4,7 +4,7 @@ Says no more than was checked. Never raises for what is in the files.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
@@ -47,6 +47,8 @@ class Report:
     notes: tuple[str, ...] = ()
     genesis: str = ""
     trust_file: str = ""
+    bracket: Mapping[str, int | str | None] = field(default_factory=dict)
+    """In ms: signed after, ordered after, before; and before when a time-stamping authority says, and which."""
 
     def to_json(self) -> dict[str, object]:
         return {
@@ -55,6 +57,7 @@ class Report:
             "verdict": self.verdict,
             "genesis": self.genesis,
             "trust_file": self.trust_file,
+            "bracket": dict(self.bracket),
             "notes": list(self.notes),
             "steps": [
                 {"number": step.number, "rule": step.rule, "state": step.state, "text": step.text}
@@ -180,6 +183,13 @@ def _report(judgement: Judgement, trust: Trust, lang: str) -> Report:
         tuple(notes),
         trust.ledger_id.hex(),
         trust.fingerprint.hex(),
+        {
+            "after": judgement.signed_after,
+            "ordered": judgement.ordered,
+            "before": judgement.before,
+            "stamped_before": judgement.stamped,
+            "stamped_by": judgement.stamper or None,
+        },
     )
 
 

@@ -30,6 +30,7 @@ from commonward.ledger.checkpoint import (
     check_line,
     check_quorum,
     cosign,
+    known_lines,
 )
 from commonward.ledger.ids import Algorithm, BlockTime, Digest, Height, KeyId, MemberId, key_id
 from commonward.ledger.members.equivocation import Equivocation
@@ -368,8 +369,10 @@ class Cosigning:
             except WeakQuorum:  # a line by a key that the authority does not name for its time
                 return None
             checkpoint = head.note.checkpoint
+            gathered = head.note.with_lines(head.lines[member] for member in sorted(head.lines))
             return Proven(
-                note=head.note.with_lines(head.lines[member] for member in sorted(head.lines)).to_bytes(),
+                # Lines of keys that this authority does not name would be a stranger's in evidence.
+                note=known_lines(gathered, head.authority).to_bytes(),
                 size=checkpoint.size,
                 root=checkpoint.root,
                 height=head.height,

@@ -7,11 +7,10 @@ revoked, the key registered) is captured when it is marked, and kept with the ma
 from collections.abc import Sequence
 from typing import Final
 
-from commonward.ledger.checkpoint import Authority, known_lines, parse_note
 from commonward.ledger.consent import Consent, consent_key, credential_key
 from commonward.ledger.encoding import decode
 from commonward.ledger.ids import ConsentId, Handle
-from commonward.ledger.members import AUTHORITY_KEY, key_key
+from commonward.ledger.members import key_key
 from commonward.ledger.merkle.log import verify_consistency
 from commonward.ledger.transactions import Transaction
 from commonward.records.evidence import BlockLeaf, Evidence, Openings, RecordStatement, Stamp, StateFact
@@ -140,10 +139,6 @@ class EvidenceDesk:
         if proven is None or proven.size <= entry.index:
             raise NoEvidence("no quorum has cosigned a checkpoint that covers it yet")
         transaction = transaction_of(entry)
-        authority = self._ledger.get(AUTHORITY_KEY)
-        if authority is None:
-            raise NoEvidence("this node's state names no authority")
-        note = known_lines(parse_note(proven.note), Authority.parse(authority)).to_bytes()
         size = proven.size
         wanted: dict[int, tuple[StateFact, ...]] = {}
         for index in (transaction.recent.size - 1, self._block_leaf_after(entry.index, size)):
@@ -154,7 +149,7 @@ class EvidenceDesk:
         blocks = [self._block(index, size, facts) for index, facts in sorted(wanted.items())]
         return Evidence.of(
             entry.raw, height=entry.height, time=entry.time, code=entry.code, author=self._author(entry, transaction),
-            index=entry.index, path=self._ledger.prove_inclusion(entry.index, size), note=note,
+            index=entry.index, path=self._ledger.prove_inclusion(entry.index, size), note=proven.note,
             blocks=[block for block in blocks if block is not None], statement=statement,
             stamp=self._stamp(entry.index, proven),
         ).to_bytes()  # fmt: skip
