@@ -1,7 +1,9 @@
 """A member who joined by a snapshot fetches what came before, believes it for the log's root, and is then whole."""
 
 import asyncio
+import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,13 +14,18 @@ from commonward.adapters.store.history import HistoryFiles
 from commonward.adapters.store.state import MemoryStore
 from commonward.ledger.consent import Assurance, Consent, Enrol, Withdraw
 from commonward.ledger.encoding import Value, decode, encode
-from commonward.ledger.ids import BlockTime, ConsentId, Handle, MemberId, Purpose, Tag
+from commonward.ledger.genesis import Genesis
+from commonward.ledger.ids import BlockTime, ConsentId, Handle, LedgerId, MemberId, Purpose, Tag
 from commonward.ledger.merkle.log import MemoryLogStore
-from commonward.ledger.transactions import AnchorBatch, Payload
+from commonward.ledger.proofs import ProofKind
+from commonward.ledger.refusals import Refusal
+from commonward.ledger.transactions import AnchorBatch, Payload, parse_block, parse_transaction
 from commonward.ledger.transition import FORGET_AFTER
+from commonward.ledger.window import burns
 from commonward.workflows.agreeing import AgreeingReplica
 from commonward.workflows.history import HISTORY_PATH, History, HistoryDesk, NotHistory
 from commonward.workflows.past import PastIndexes
+from commonward.workflows.past_proofs import PastProofs
 from commonward.workflows.ports import PeerAway
 from commonward.workflows.snapshots import ChunkAnswer, SnapshotStore
 from commonward.workflows.snapshotting import genesis_leaf
@@ -37,9 +44,11 @@ class MemoryStaging:
     blocks: MemoryBlocks = field(default_factory=MemoryBlocks)
     leaves: MemoryBlocks = field(default_factory=MemoryBlocks)
     tiles: MemoryLogStore = field(default_factory=MemoryLogStore)
+    keys: MemoryStore = field(default_factory=MemoryStore)
 
     def wipe(self) -> None:
         self.blocks, self.leaves, self.tiles = MemoryBlocks(), MemoryBlocks(), MemoryLogStore()
+        self.keys = MemoryStore()
 
     done = wipe
 
@@ -270,7 +279,26 @@ def turned(data: Value) -> bytes:
     return data[:-1] + bytes((data[-1] ^ 1,))
 
 
+def reproved(kind: int) -> Lie:
+    """Turns a bit of the first proof of this kind, which no leaf commits to."""
+
+    def lie(value: list[Value]) -> list[Value]:
+        for at, each in enumerate(value):
+            assert isinstance(each, list) and isinstance(each[0], bytes)
+            for raw in [
+                raw for bundle in parse_block(each[0], LedgerId(bytes(32))).bundles for raw in bundle.transactions
+            ]:
+                with suppress(Refusal):
+                    if parse_transaction(raw).proof_kind == kind and leaves_of(value, at):
+                        return swap(value, at, 0, each[0].replace(raw, turned(raw)))
+        raise AssertionError("no such proof")
+
+    return lie
+
+
 LIES: dict[str, Lie] = {
+    "a member's proof turned": reproved(ProofKind.MEMBER),
+    "a passkey's proof turned": reproved(ProofKind.PASSKEY),
     "nothing": lambda value: [],
     "not an array": lambda value: b"",
     "a form of its own": lambda value: [[1, 2]],
@@ -380,3 +408,21 @@ async def test_history_over_real_files_is_joined_and_kept(tmp_path: Path) -> Non
         shield.restart()
         same_reads(world)
         shield.stores.blocks.close()
+
+
+def test_everything_that_ever_counted_is_found_proven_by_its_author() -> None:
+    """All the stories of the vectors: every kind of transaction, every refusal, keys and passkeys that come and go."""
+    found = json.loads((Path(__file__).parents[1] / "vectors" / "refusals.json").read_text())
+    genesis, counted = Genesis.parse(bytes.fromhex(found["genesis"])), 0
+    for story in found["stories"]:
+        proofs = PastProofs(genesis, MemoryStore())
+        for each in story["blocks"]:
+            block = parse_block(bytes.fromhex(each["block"]), genesis.ledger_id)
+            raws = [raw for bundle in block.bundles for raw in bundle.transactions]
+            for raw, code in zip(raws, each["codes"], strict=True):
+                with suppress(Refusal):
+                    tx = parse_transaction(raw)
+                    proofs.take(tx, code)
+                    counted += burns(code)
+            proofs.keep()
+    assert counted > 100

@@ -22,13 +22,15 @@ import structlog
 
 from commonward.ledger.checkpoint import Checkpoint, origin_of
 from commonward.ledger.encoding import decode, encode
-from commonward.ledger.ids import Digest, Height, LedgerId, MemberId
+from commonward.ledger.genesis import Genesis
+from commonward.ledger.ids import Height, LedgerId, MemberId
 from commonward.ledger.merkle.log import FrontierStore, Log, tile_base
-from commonward.ledger.refusals import Refusal
-from commonward.ledger.snapshot import BlockEnd, parse_leaf
-from commonward.ledger.transactions import InvalidBlock, parse_block, parse_transaction, unreadable_digest
+from commonward.ledger.snapshot import BlockEnd, Outcomed, parse_leaf
+from commonward.ledger.state import Store
+from commonward.ledger.transactions import InvalidBlock, parse_block, unreadable_digest
 from commonward.workflows.blocklog import BlockLog, Record
-from commonward.workflows.past import PastIndexes
+from commonward.workflows.past import PastIndexes, read_past
+from commonward.workflows.past_proofs import NotHistory, PastProofs
 from commonward.workflows.ports import PeerAway, Peers
 from commonward.workflows.replica import Replica
 
@@ -44,10 +46,6 @@ _AT_ONCE: Final = 16
 _TILES: Final = 1 << 15
 
 _log = structlog.get_logger(__name__)
-
-
-class NotHistory(ValueError):
-    """What a member answered is not the history of this ledger."""
 
 
 class HistoryDesk:
@@ -110,7 +108,8 @@ class JoinableLog(BlockLog, Protocol[L_contra]):
 
 
 class Staging(Protocol[L_co]):
-    """Where the history waits until it is proven: blocks and leaves by height from 1 on, and the hashes of a log."""
+    """Where the history waits until it is proven: blocks and leaves by height from 1 on, the hashes of a log, and keys
+    that were learnt on the way (`PastProofs`)."""
 
     @property
     def blocks(self) -> L_co: ...
@@ -118,6 +117,8 @@ class Staging(Protocol[L_co]):
     def leaves(self) -> GroupLog: ...
     @property
     def tiles(self) -> FrontierStore: ...
+    @property
+    def keys(self) -> Store: ...
     def wipe(self) -> None:
         """Empty it; what was fetched is gone."""
 
@@ -196,7 +197,7 @@ class History(Generic[L]):
 
     async def _stage(self, member: MemberId) -> None:
         last = self._blocks.first - 1
-        checked = _Checked(self._replica.ledger_id, self._staging, self._first_leaf)
+        checked = _Checked(self._replica.machine.genesis, self._staging, self._first_leaf)
         while checked.height < last:
             body = await self._peers.ask(member, HISTORY_PATH, encode([checked.height + 1]))
             await asyncio.to_thread(checked.take, body, last)
@@ -236,9 +237,9 @@ class History(Generic[L]):
 class _Checked:
     """Blocks and leaves as they come, each against the other; staged, with the log that the leaves make."""
 
-    def __init__(self, ledger: LedgerId, staging: Staging[GroupLog], first_leaf: bytes) -> None:
-        self._ledger = ledger
-        self._origin = origin_of(ledger)
+    def __init__(self, genesis: Genesis, staging: Staging[GroupLog], first_leaf: bytes) -> None:
+        self._ledger = genesis.ledger_id
+        self._origin = origin_of(self._ledger)
         self._staging = staging
         self.height = staging.blocks.height
         if self.height and staging.leaves.height == self.height:
@@ -247,8 +248,10 @@ class _Checked:
                 staging.tiles.truncate(head.size)
                 self.log = Log(staging.tiles, head.size)
                 if self.log.root() == head.root:
+                    self._proofs = PastProofs(genesis, staging.keys)
                     return
         staging.wipe()
+        self._proofs = PastProofs(genesis, staging.keys)
         self.height = 0
         self.log = Log(staging.tiles, 0)
         self.log.append([first_leaf])
@@ -269,14 +272,21 @@ class _Checked:
                     records.append(self._check(height, block, [leaf for leaf in leaves if isinstance(leaf, bytes)]))
                 case _:
                     raise NotHistory(f"expected [block, [leaf ...]], got {each!r:.60}")
+        self._proofs.keep()
         self._staging.leaves.append_group(self.height + 1, [leaves for leaves, _ in records])
         self._staging.blocks.append_group(self.height + 1, [block for _, block in records])
         self.height += len(records)
 
     def _check(self, height: int, block: bytes, leaves: list[bytes]) -> tuple[bytes, bytes]:
-        outcomes, found = outcomes_of(leaves, height), digests_of(block, self._ledger, height)
-        if len(outcomes) != len(found) or not all(one in either for one, either in zip(outcomes, found, strict=True)):
-            raise NotHistory(f"the leaves beside block {height} are not those of its transactions")
+        outcomes, raws = outcomes_of(leaves, height), transactions_of(block, self._ledger, height)
+        if len(outcomes) != len(raws):
+            raise NotHistory(f"block {height} has {len(raws)} transactions, the leaves beside it {len(outcomes)}")
+        for outcome, raw in zip(outcomes, raws, strict=True):
+            tx = read_past(raw, outcome.digest)
+            if tx is not None:
+                self._proofs.take(tx, outcome.code)
+            elif outcome.digest != unreadable_digest(raw):
+                raise NotHistory(f"a leaf beside block {height} is not that of its transaction")
         if leaves:
             self.log.append(leaves)
         note = Checkpoint(self._origin, self.log.size, self.log.root()).note_body()
@@ -289,8 +299,8 @@ def _leaves_of(record: bytes) -> list[bytes]:
     return [leaf for leaf in value if isinstance(leaf, bytes)]
 
 
-def outcomes_of(leaves: Sequence[bytes], height: int) -> list[Digest]:
-    """The digests that a block's leaves name. Raises NotHistory unless they are the leaves of one block."""
+def outcomes_of(leaves: Sequence[bytes], height: int) -> list[Outcomed]:
+    """What a block's leaves say of its transactions. Raises NotHistory unless they are the leaves of one block."""
     try:
         read = [parse_leaf(leaf) for leaf in leaves]
     except ValueError as cause:
@@ -299,23 +309,15 @@ def outcomes_of(leaves: Sequence[bytes], height: int) -> list[Digest]:
         leaf.height != height or isinstance(leaf, BlockEnd) != (at == len(read) - 1) for at, leaf in enumerate(read)
     ):
         raise NotHistory(f"expected the outcomes of block {height} and then its own leaf")
-    return [leaf.digest for leaf in read if not isinstance(leaf, BlockEnd)]
+    return [leaf for leaf in read if not isinstance(leaf, BlockEnd)]
 
 
-def digests_of(block: bytes, ledger: LedgerId, height: int) -> list[tuple[Digest, ...]]:
-    """What each transaction of a block may be called in the log, in order. Raises NotHistory."""
+def transactions_of(block: bytes, ledger: LedgerId, height: int) -> list[bytes]:
+    """The transactions of a block, in order. Raises NotHistory."""
     try:
         read = parse_block(block, ledger)
     except InvalidBlock as cause:
         raise NotHistory(f"block {height}: {cause}") from cause
     if read.header.height != Height(height):
         raise NotHistory(f"expected block {height}, got {read.header.height}")
-    return [_digests(raw) for bundle in read.bundles for raw in bundle.transactions]
-
-
-def _digests(raw: bytes) -> tuple[Digest, ...]:
-    """Its digest; and, since its kind may have been unknown when it was sent, what stands for one nobody can read."""
-    try:
-        return parse_transaction(raw).digest, unreadable_digest(raw)
-    except Refusal:
-        return (unreadable_digest(raw),)
+    return [raw for bundle in read.bundles for raw in bundle.transactions]

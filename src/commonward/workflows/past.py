@@ -20,7 +20,7 @@ from commonward.ledger.window import burns
 from commonward.workflows.indexes import PAST, BlockFacts, Row
 from commonward.workflows.replica import Replica
 
-__all__ = ["PastIndexes"]
+__all__ = ["PastIndexes", "read_past"]
 
 _KEY: Final = b"ik"  # key id -> member
 
@@ -53,7 +53,7 @@ class PastIndexes:
         rows: list[tuple[Row, Transaction | None]] = []
         for position, (raw, leaf) in enumerate(zip(raws, read[:-1], strict=True)) if read else ():
             assert not isinstance(leaf, BlockEnd), "checked before it was adopted"
-            tx = _parsed(raw, leaf.digest)
+            tx = read_past(raw, leaf.digest)
             member = self._author(tx, changes) if tx is not None and burns(leaf.code) else None
             row = Row(
                 self._size + position, leaf.digest, tx.kind if tx is not None else 0, leaf.code, leaf.height, leaf.time,
@@ -81,8 +81,8 @@ class PastIndexes:
         self._index.put({PAST: None})
 
 
-def _parsed(raw: bytes, digest: Digest) -> Transaction | None:
-    """None where nobody could read it when it was sent."""
+def read_past(raw: bytes, digest: Digest) -> Transaction | None:
+    """None where nobody could read it when it was sent: its kind may have been unknown then."""
     try:
         tx = parse_transaction(raw)
     except Refusal:

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 from .blocks import BlockFiles
+from .state import RocksStore
 from .tiles import TileFiles
 
 __all__ = ["HistoryFiles"]
@@ -15,13 +16,16 @@ class HistoryFiles:
     def __init__(self, path: Path) -> None:
         """Opens what an earlier start has fetched, at the first use. Nothing is made before."""
         self.path = path
-        self._opened: tuple[BlockFiles, BlockFiles, TileFiles] | None = None
+        self._opened: tuple[BlockFiles, BlockFiles, TileFiles, RocksStore] | None = None
 
-    def _open(self) -> tuple[BlockFiles, BlockFiles, TileFiles]:
+    def _open(self) -> tuple[BlockFiles, BlockFiles, TileFiles, RocksStore]:
         if self._opened is None:
             self._opened = (
-                BlockFiles(self.path / "blocks"), BlockFiles(self.path / "leaves"), TileFiles(self.path / "tiles"),
-            )  # fmt: skip
+                BlockFiles(self.path / "blocks"),
+                BlockFiles(self.path / "leaves"),
+                TileFiles(self.path / "tiles"),
+                RocksStore(self.path / "keys", sync=False),
+            )
         return self._opened
 
     @property
@@ -35,6 +39,10 @@ class HistoryFiles:
     @property
     def tiles(self) -> TileFiles:
         return self._open()[2]
+
+    @property
+    def keys(self) -> RocksStore:
+        return self._open()[3]
 
     def wipe(self) -> None:
         """Empty it."""
