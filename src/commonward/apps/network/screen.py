@@ -50,7 +50,8 @@ def screen(seen: Seen, hint: str = "") -> RenderableType:
         stood = "not lately" if at is None else f"cosigned {ago(seen.at - at)} ago"
         table.add_row(Text(member), Text("elsewhere", style="dim"), "", "", "", "", Text(stood), "", "")
     parts: list[RenderableType] = [
-        Text.assemble((seen.name, "bold"), f"   ledger {ledger}   ordered by {_WORDS[seen.engine]}   {_when(seen.at)}"),
+        Text.assemble((seen.name, "bold"), f"  {_when(seen.at)}"),
+        Text(f"ledger {ledger}, ordered by {_WORDS[seen.engine]}", style="dim"),
         Text(headline(seen, troubles), style=worst),
         Text(""),
         table,
