@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from commonward.apps.settings import Address, BadSettings, load
+from commonward.apps.wiring import open_stamping
 
 GOOD = """
 member = "north"
@@ -40,6 +41,9 @@ def test_the_environment_goes_before_the_file(tmp_path: Path) -> None:
         (("[peers]", 'engine = "raft"\n[peers]'), "engine: expected solo or cometbft, got 'raft'"),
         (("[peers]", 'p2p = "127.0.0.1:7004"\n[peers]'), "'p2p' means nothing to engine = 'solo'"),
         (("[peers]", "idle_block_s = 30\n[peers]"), "idle_block_s: expected 1 to 20 seconds, got 30"),
+        (("[peers]", 'tsa_url = "http://tsa/"\n[peers]'), "'tsa_certificate' is missing, which tsa_url needs"),
+        (("[peers]", 'tsa_url = "tsa:80"\n[peers]'), "tsa_url: expected an address that starts with http"),
+        (("[peers]", "tsa_every_s = 5\n[peers]"), "tsa_every_s: expected at least 60 seconds, got 5"),
     ],
 )
 def test_a_bad_entry_is_named(tmp_path: Path, change: tuple[str, str], named: str) -> None:
@@ -91,3 +95,16 @@ def test_a_passphrase_that_others_can_read_is_refused(tmp_path: Path) -> None:
 def test_a_directory_without_settings_says_what_makes_one(tmp_path: Path) -> None:
     with pytest.raises(BadSettings, match="commonward init"):
         load(tmp_path, {})
+
+
+def test_a_time_stamping_authority_whose_certificates_cannot_judge_its_tokens_is_refused_at_start(
+    tmp_path: Path,
+) -> None:
+    asked = GOOD.replace("[peers]", 'tsa_url = "http://127.0.0.1:9/"\ntsa_certificate = "tsa.pem"\n[peers]')
+    settings = load(written(tmp_path, asked), {})
+    with pytest.raises(BadSettings, match=r"tsa_certificate: cannot read .*tsa\.pem"):
+        open_stamping(settings)
+    (tmp_path / "tsa.pem").write_text("no certificate")
+    with pytest.raises(BadSettings, match=r"tsa_certificate: .*expected certificates in PEM"):
+        open_stamping(settings)
+    assert open_stamping(load(written(tmp_path, GOOD), {})) is None

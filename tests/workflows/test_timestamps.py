@@ -14,6 +14,7 @@ from commonward.records.timestamps import TokenUnreadable, build_request, token_
 from commonward.workflows.timestamps import RETRY_MS, AuthorityAway, Stamping, TimeStamps
 from tests.consortium import Consortium, observation, permit
 from tests.ledgerkit import START
+from tests.migration_world import move, take_along
 from tests.tsa_world import Issuer, Tsa, der, tst_info
 from tests.workflows.test_evidence import trust
 
@@ -107,6 +108,26 @@ async def test_a_consent_shown_as_of_now_carries_the_token_of_then(tsa: Tsa) -> 
         file = await c.north.office.evidence.of_consent(ada.handle, consent)
         report = verify_file(file, trust(c), authorities=tsa.chain)
         assert report.exit_code == CONVINCES and Evidence.parse(file).stamp is not None, report
+
+
+async def test_a_token_from_before_a_move_to_consensus_dates_evidence_made_after_it(tsa: Tsa) -> None:
+    """It is over a checkpoint under the old ledger's name, which the new one's log continues."""
+    async with Consortium() as c:
+        await grows(c)
+        stamps, _ = at_north(c, tsa)
+        assert await stamps.tick() is not None
+        await c.engine.pass_time(EVERY)
+        async with await move(c.engine) as moved:
+            await take_along(c, moved)
+            (_, row), *_ = c.north.vault.current_records([c.north.local("ada")])
+            file = c.north.office.evidence.of_record(row.id)
+            report = verify_file(file, moved.trust(), authorities=tsa.chain)
+            assert report.exit_code == CONVINCES, report
+            assert any("as the time-stamping authority Stamp Office says" in note for note in report.notes)
+            assert any("nobody orders alone" in note for note in report.notes)
+            after, _ = at_north(c, tsa)
+            paper = await after.tick()
+            assert paper is not None and paper.size == moved.nodes["north"].machine.tip.size
 
 
 async def test_before_a_token_covers_it_evidence_goes_without(tsa: Tsa) -> None:
