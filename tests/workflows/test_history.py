@@ -52,6 +52,9 @@ class MemoryStaging:
 
     done = wipe
 
+    def close(self) -> None:
+        """Nothing to let go of."""
+
 
 class Asked:
     """Implements `Peers` over the others' desks. `lies`: what a member makes of its answers."""

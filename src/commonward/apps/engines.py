@@ -26,12 +26,13 @@ from commonward.adapters.store.restoring import RestoreFiles
 from commonward.adapters.store.state import RocksStore
 from commonward.adapters.store.tiles import TileFiles
 from commonward.apps.settings import Settings
-from commonward.apps.syncing import open_snapshots
+from commonward.apps.syncing import open_history, open_snapshots
 from commonward.ledger.genesis import Genesis
 from commonward.ledger.ids import MemberId
 from commonward.workflows.agreeing import AgreeingReplica
 from commonward.workflows.exchange import COSIGNED_PATH, BadTelling, CosignExchange
 from commonward.workflows.following import HEAD_PATH, FollowingReplica
+from commonward.workflows.history import HISTORY_PATH, History, HistoryDesk
 from commonward.workflows.ports import Clock, Peers
 from commonward.workflows.replica import Replica
 
@@ -165,13 +166,22 @@ class ConsensusEngine:
             replica=self.replica, files=files, directory=settings.ledger_directory, shelf=settings.data / "snapshots",
             genesis=genesis, clock=clock,
         )  # fmt: skip
-        self.paths: Mapping[str, Handler] = {COSIGNED_PATH: self._told, LIGHT_PATH: self._asked_light}
+        self._files = files
+        self._history: History[BlockFiles] | None = None
+        self._desk = HistoryDesk(self.replica)
+        self.paths: Mapping[str, Handler] = {
+            COSIGNED_PATH: self._told, LIGHT_PATH: self._asked_light, HISTORY_PATH: self._asked_history,
+        }  # fmt: skip
 
     def connect(self, client: ssl.SSLContext, resolve: Resolve, peers: Peers) -> None:
         """Raises BinaryMissing."""
         settings = self._settings
         assert settings.p2p is not None, "settings for CometBFT name where it listens"
         self._exchange = CosignExchange(self.replica, peers)
+        self._history = open_history(
+            replica=self.replica, files=self._files, directory=settings.ledger_directory, genesis=self._genesis,
+            peers=peers,
+        )  # fmt: skip
         self._comet = CometEngine(
             self.replica,
             genesis=self._genesis,
@@ -192,11 +202,18 @@ class ConsensusEngine:
         except BadTelling as why:
             raise PeerRefused(0, str(why)) from why
 
+    async def _asked_history(self, member: MemberId, body: bytes) -> bytes:
+        try:
+            return await self._desk.answer(member, body)
+        except ValueError as why:
+            raise PeerRefused(0, str(why)) from why
+
     async def _asked_light(self, member: MemberId, body: bytes) -> bytes:
         return await self._comet.answer_light(member, body)
 
     def work(self) -> list[Coroutine[Any, Any, None]]:
-        return [self._comet.run(), self._exchange.run(), self.replica.run()]
+        history = [self._history.run()] if self._history is not None else []
+        return [self._comet.run(), self._exchange.run(), self.replica.run(), *history]
 
     def line(self) -> Line:
         status = self._comet.status()
@@ -211,5 +228,7 @@ class ConsensusEngine:
         )
 
     def close(self) -> None:
+        if self._history is not None:
+            self._history.close()
         self._snapshots.close()
         self.replica.close()

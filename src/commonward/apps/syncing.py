@@ -1,9 +1,11 @@
-"""State sync of one node: where its snapshots lie, and the change to stores that one was restored into."""
+"""State sync of one node: where its snapshots lie, the change to stores that one was restored into, and the history
+that is fetched afterwards."""
 
 from pathlib import Path
 from typing import Protocol
 
 from commonward.adapters.store.blocks import BlockFiles
+from commonward.adapters.store.history import HistoryFiles
 from commonward.adapters.store.restoring import RestoreFiles
 from commonward.adapters.store.snapshots import SnapshotFiles
 from commonward.adapters.store.state import RocksStore
@@ -11,10 +13,12 @@ from commonward.adapters.store.tiles import TileFiles
 from commonward.ledger.genesis import Genesis
 from commonward.ledger.snapshot import Manifest
 from commonward.workflows.agreeing import AgreeingReplica
-from commonward.workflows.ports import Clock
+from commonward.workflows.history import History
+from commonward.workflows.ports import Clock, Peers
 from commonward.workflows.snapshots import EVERY, SnapshotStore
+from commonward.workflows.snapshotting import genesis_leaf
 
-__all__ = ["Stores", "open_snapshots"]
+__all__ = ["Stores", "open_history", "open_snapshots"]
 
 
 class Stores(Protocol):
@@ -66,3 +70,22 @@ def open_snapshots(
         map_bits=map_bits,
     )
     return snapshots
+
+
+def open_history(
+    *, replica: AgreeingReplica, files: Stores, directory: Path, genesis: Genesis, peers: Peers
+) -> History[BlockFiles] | None:
+    """What fetches the blocks from before this node's snapshot, if it began from one. `directory`: of the stores.
+
+    None for a ledger that goes on from another: the first leaf of that one is not known from this genesis. Who joined
+    it by a snapshot has the history since then.
+    """
+    if genesis.imported is not None:
+        return None
+    return History(
+        replica=replica,
+        stores=lambda: (files.blocks, files.tiles),
+        staging=HistoryFiles(directory / "history"),
+        first_leaf=genesis_leaf(genesis),
+        peers=peers,
+    )

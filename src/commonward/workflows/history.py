@@ -122,6 +122,9 @@ class Staging(Protocol[L_co]):
     def wipe(self) -> None:
         """Empty it; what was fetched is gone."""
 
+    def close(self) -> None:
+        """Let go of it; what was fetched stays."""
+
     def done(self) -> None:
         """Nothing of it is needed any more. Its blocks may have gone to a `JoinableLog`."""
 
@@ -146,6 +149,10 @@ class History(Generic[L]):
         self._first_leaf = first_leaf
         self._peers = peers
         self._doubted: list[MemberId] = []
+
+    def close(self) -> None:
+        """When the node stops."""
+        self._staging.close()
 
     @property
     def missing(self) -> bool:
