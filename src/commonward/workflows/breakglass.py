@@ -6,8 +6,9 @@ local log and the signed request stand for it, and both marks follow, late. Care
 
 from dataclasses import dataclass, replace
 
-from commonward.ledger.audit import BreakGlass, Review
+from commonward.ledger.audit import BreakGlass, LateOutOfBounds, Review
 from commonward.ledger.ids import BlockTime, Handle, MemberId, Tag
+from commonward.ledger.parameters import Parameter
 from commonward.ledger.rules import DAY
 from commonward.records.certificates import SignedStatement
 from commonward.records.openings import commit
@@ -122,6 +123,10 @@ class BreakingGlass:
                 self.glasses.put(tag, paper, under=paper.handle)
             return paper
         except LedgerRefused as refused:
+            if refused.code == LateOutOfBounds.code and paper.late is not None and self._not_too_old(paper.late):
+                # As of a time to come: a block's time lies back where the ledger stood. Signed anew at the next tick.
+                self._member.submitter.done(key)
+                return paper
             with self._member.ports.vault.transaction():
                 self.glasses.put(tag, replace(paper, refused=self._member.now()), under=paper.handle)
                 self._member.submitter.done(key)
@@ -132,6 +137,9 @@ class BreakingGlass:
             self._member.submitter.done(key)
         self._member.ports.steps.reach("glass.marked")
         return paper
+
+    def _not_too_old(self, late: int) -> bool:
+        return late > self._member.ports.ledger.tip_time() - self._member.reading.parameter(Parameter.LATE_BY)
 
     def _payload(self, paper: GlassPaper) -> BreakGlass:
         request = Request.parse(SignedStatement.parse(paper.statement).statement)

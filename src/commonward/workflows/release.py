@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from commonward.ledger.audit import LateOutOfBounds
 from commonward.ledger.encoding import Digest
 from commonward.ledger.ids import Handle, MemberId, Purpose, Tag
+from commonward.ledger.parameters import Parameter
 from commonward.records.decide import Decision, compile_rules
 from commonward.records.envelope import pad, seal_to, size_class
 from commonward.workflows import commitments
@@ -264,8 +265,12 @@ class Releases:
         try:
             committed = await member.submitter.land(key, commitments.mark_of(paper.facts, late), step="release.mark")
         except LedgerRefused as refused:
-            if refused.code == LateOutOfBounds.code and late is not None and late > member.ports.ledger.tip_time():
-                member.submitter.done(key)  # signed anew at the next tick
+            if refused.code == LateOutOfBounds.code and late is not None:
+                # Refused as of a time to come (a block's time lies back where the ledger stood for a while), unless it
+                # is too old by now, which no block will mend.
+                oldest = member.ports.ledger.tip_time() - member.reading.parameter(Parameter.LATE_BY)
+                if late > oldest:
+                    member.submitter.done(key)  # signed anew at the next tick
             raise
         state = State.COMMITTED if row.state is State.RESERVED else State.DELIVERED
         if paper.void:
