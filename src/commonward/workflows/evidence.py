@@ -135,6 +135,12 @@ class EvidenceDesk:
         return entry
 
     def _build(self, entry: Entry, statement: RecordStatement | Openings | None, seen: Captured | None = None) -> bytes:
+        try:
+            return self._built(entry, statement, seen)
+        except LookupError as cause:  # a node that joined by a snapshot, and has not fetched what was before
+            raise NoEvidence(f"this node cannot prove it yet: {cause}") from cause
+
+    def _built(self, entry: Entry, statement: RecordStatement | Openings | None, seen: Captured | None) -> bytes:
         proven = self._ledger.proven()
         if proven is None or proven.size <= entry.index:
             raise NoEvidence("no quorum has cosigned a checkpoint that covers it yet")
@@ -159,7 +165,10 @@ class EvidenceDesk:
         paper = self._stamps.covering(index)
         if paper is None or paper.size > proven.size:
             return None
-        path = self._ledger.prove_consistency(paper.size, proven.size)
+        try:
+            path = self._ledger.prove_consistency(paper.size, proven.size)
+        except LookupError:
+            return None
         # A vault restored from another day's backup may hold what this log does not continue: better none than that.
         if not verify_consistency(paper.size, proven.size, paper.root, proven.root, path):
             return None
