@@ -20,7 +20,7 @@ from commonward.ledger import proofs
 from commonward.ledger.audit import Release
 from commonward.ledger.ids import Purpose, Tag
 from commonward.ledger.registry import AnchorBatch
-from commonward.records import certificates, evidence, judging, trust
+from commonward.records import certificates, evidence, judging, judging_history, timestamps, trust
 from commonward.records.certificates import sign_statement
 from commonward.records.evidence import Evidence, RecordStatement, label_of
 from commonward.records.fingerprint import build_batch, fingerprint
@@ -73,7 +73,7 @@ def releases(world: World, count: int) -> list[Evidence]:
 
 def forget() -> None:
     """Empty every memory of the verifier, as if the process had just begun."""
-    for module in (certificates, evidence, judging, trust, proofs):
+    for module in (certificates, evidence, judging, judging_history, timestamps, trust, proofs):
         for name in dir(module):
             clear = getattr(getattr(module, name), "cache_clear", None)
             if clear is not None:

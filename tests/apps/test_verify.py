@@ -1,6 +1,7 @@
 """`commonward verify`: says each step, says no more than was checked, and its exit status can be relied on."""
 
 import ast
+import inspect
 import json
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from commonward.apps.verify_text import CATALOGUES
 from commonward.apps.verify_words import WORDS
 from commonward.ledger.checkpoint import Note, parse_note, sign_note
 from commonward.ledger.ids import Purpose
-from commonward.records import judging
+from commonward.records import judging, judging_history
 from commonward.records.evidence import RecordStatement
 from tests.evidence_world import World, salt, world_genesis
 from tests.ledgerkit import Kit
@@ -163,9 +164,10 @@ def test_chinese_says_the_same_steps(folder, capsys):
 def test_both_languages_have_a_sentence_for_every_rule():
     assert CATALOGUES["en"].keys() == CATALOGUES["zh"].keys()
     assert WORDS["en"].keys() == WORDS["zh"].keys()
-    source = ast.parse(Path(judging.__file__).read_text())
+    sources = [ast.parse(inspect.getsource(each)) for each in (judging, judging_history)]
     rules = {
         call.args[0].value
+        for source in sources
         for call in ast.walk(source)
         if isinstance(call, ast.Call)
         and isinstance(call.func, ast.Attribute)

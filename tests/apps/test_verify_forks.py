@@ -11,7 +11,7 @@ from commonward.ledger.ids import Purpose
 from commonward.ledger.members import Equivocation, NoConflict
 from commonward.records.misbehaviour import HEADER, ProofUnreadable, parse_proofs, write_proofs
 from tests.evidence_world import World, salt, world_genesis
-from tests.ledgerkit import Kit
+from tests.ledgerkit import Kit, SoftKey
 
 
 class Fork:
@@ -112,11 +112,23 @@ def test_what_agrees_is_said_to_agree_and_what_cannot_be_compared_too(fork, caps
     assert "rest on one history" in said and "was not checked" in said
 
 
-def test_a_trust_file_of_another_history_is_held_against_evidence_too(fork, capsys):
+def test_a_trust_file_of_another_history_is_held_against_evidence_too(capsys, tmp_path):
     """Two members' trust files may hide two histories: their steps rest on checkpoints as well."""
-    other = fork.file.parent / "empty.other"
-    other.write_bytes(fork.trust.read_bytes())
-    assert run(capsys, fork.file, "--trust", fork.trust, "--against", other)[0] == 0
+
+    def told(n):
+        world = World()
+        evidence = world.record(b'{"n":%d}' % n)
+        step = world.authority_step(SoftKey("south fresh").add(world.kit.ledger, "south", Purpose.COSIGN), "south")
+        return replace(evidence, note=step.note), world.trust(step)
+
+    (evidence, trust), (_, other) = told(1), told(2)
+    for name, data in (("e", evidence.to_bytes()), ("t.trust", trust), ("other", other), ("own", trust)):
+        (tmp_path / name).write_bytes(data)
+    said = run(capsys, tmp_path / "e", "--against", tmp_path / "own")[1]
+    assert "rest on one history" in said
+    code, said = run(capsys, tmp_path / "e", "--against", tmp_path / "other")
+    assert code == 1
+    assert "who signed both: clinic, health, health (sequencer), north, shield, south" in said
 
 
 def test_a_checkpoint_of_another_ledger_is_no_fork(fork, capsys):

@@ -17,8 +17,9 @@ from commonward.ledger.members import key_key, revoked_staff_key
 from commonward.ledger.registry import AnchorBatch, TooEarly
 from commonward.records.certificates import revocation_digest
 from commonward.records.evidence import Evidence, EvidenceUnreadable, RecordStatement
+from commonward.records.findings import State
 from commonward.records.fingerprint import build_batch, source_fingerprint
-from commonward.records.judging import State, forks, judge
+from commonward.records.judging import forks, judge
 from commonward.records.openings import RulesTree
 from commonward.records.trust import load_trust
 from tests.evidence_world import ALL, DAY, World, salt, staff_certificate

@@ -3,7 +3,8 @@
 from commonward.ledger.ids import MemberId
 from commonward.ledger.members import Change, RenewCertificate, RevokeCertificate, certificate_digest
 from commonward.records.evidence import Evidence
-from commonward.records.judging import Finding, State, judge
+from commonward.records.findings import Finding, State
+from commonward.records.judging import judge
 from commonward.records.trust import AuthorityStep, Trust, load_trust
 from tests.evidence_world import ALL, World, ca_certificate
 

@@ -10,7 +10,8 @@ from commonward.ledger.ids import MemberId, Purpose
 from commonward.ledger.members import AUTHORITY_KEY, RevokeKey
 from commonward.ledger.merkle.map_proof import MapProof
 from commonward.records.evidence import Evidence
-from commonward.records.judging import State, judge
+from commonward.records.findings import State
+from commonward.records.judging import judge
 from commonward.records.trust import (
     AuthorityStep,
     TrustFile,

@@ -13,7 +13,8 @@ from commonward.apps.verify_text import CATALOGUES
 from commonward.apps.verify_words import WORDS
 from commonward.ledger.checkpoint import parse_note
 from commonward.records.evidence import Evidence, EvidenceUnreadable
-from commonward.records.judging import Fact, Finding, Judgement, State, judge
+from commonward.records.findings import Fact, Finding, State
+from commonward.records.judging import Judgement, judge
 from commonward.records.misbehaviour import HEADER as TWO_ROOTS
 from commonward.records.misbehaviour import ProofUnreadable, TwoRoots, parse_proofs
 from commonward.records.trust import Trust, TrustRefused, TrustUnreadable, load_trust

@@ -17,7 +17,7 @@ import structlog
 
 from commonward.ledger.checkpoint import parse_note
 from commonward.ledger.ids import Digest
-from commonward.records.judging import STAMP_SLACK_MS
+from commonward.records.judging_history import STAMP_SLACK_MS
 from commonward.records.timestamps import (
     TokenRefused,
     TokenUnreadable,
