@@ -23,7 +23,7 @@ from commonward.apps.signing.words import LANGUAGES, Words
 from commonward.apps.wiring import SystemEntropy, WallClock
 from commonward.ledger.ids import ConsentId, Handle, parse_consent_id, parse_handle
 from commonward.records.rules import RuleError
-from commonward.records.trust import TrustRefused, TrustUnreadable
+from commonward.records.trust import TrustRefused, TrustUnreadable, fingerprint_words
 from commonward.workflows.patient import NotAccepted
 from commonward.workflows.ports import PeerAway
 
@@ -53,6 +53,9 @@ class Session:
         found = [self.words("doubt", member=member, what=what) for member, what in self.gate.doubts]
         if not self.gate.is_fresh:
             found.insert(0, self.words("not-fresh", at=self.words.time(self.gate.fresh_ms)))
+        if self.gate.followed is not None:
+            before, now = fingerprint_words(self.gate.followed), fingerprint_words(self.gate.ledger_id)
+            found.insert(0, self.words("followed", before=before, now=now))
         return found
 
     def warn(self) -> None:

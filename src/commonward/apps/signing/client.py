@@ -125,7 +125,7 @@ class RemoteGate:
         """
         pinned = load_trust(TrustFile(genesis).to_bytes())
         self._trust = load_trust(memory.trust) if memory is not None and memory.trust else pinned
-        if self._trust.ledger_id != pinned.ledger_id:
+        if not self._trust.follows(pinned.ledger_id):
             raise TrustRefused(
                 f"expected a trust file of ledger {pinned.ledger_id.hex()}, got one of {self._trust.ledger_id.hex()}"
             )
@@ -138,6 +138,8 @@ class RemoteGate:
         self._context: _Context | None = None
         self._marks: dict[TagWanted, _Mark] = {}
         self._asked_after: dict[tuple[str, MemberId], int] = {}
+        self.followed: LedgerId | None = None
+        """The ledger before, when the members' move from it to another was seen, proven and followed just now."""
         self.doubts: list[tuple[MemberId, str]] = []
         """Members that said what they could not prove, in words: to be shown to the patient."""
 
@@ -200,16 +202,23 @@ class RemoteGate:
         return found
 
     def _learn_trust(self, line: Line) -> bool:
-        """Whether the member's trust file proves changes of authority that were not known."""
+        """Whether the member's trust file proves changes of authority that were not known.
+
+        One of them may be that the members went on to another ledger: then its genesis names the last checkpoint of
+        the one that is trusted here, which a quorum of its members cosigned, and members with more than two thirds of
+        its weight signed that genesis (`records.succession`). Nobody need be asked: fewer could not move one leaf.
+        """
         data = line.get_bytes(messages.TRUST)
         try:
             trust = load_trust(data)
         except (TrustUnreadable, TrustRefused) as cause:
             raise NotProven(f"its trust file does not convince: {cause}") from cause
-        if trust.ledger_id != self._trust.ledger_id:
+        if not trust.follows(self._trust.ledger_id):
             raise NotProven("its trust file is of another ledger than the pinned one")
         if len(trust.epochs) <= len(self._trust.epochs):
             return False
+        if trust.ledger_id != self._trust.ledger_id:
+            self.followed = self._trust.ledger_id
         self._trust, self._trust_bytes = trust, data
         self._remember(Memory(self._seen, self._trust_bytes))
         return True

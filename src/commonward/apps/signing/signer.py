@@ -66,14 +66,16 @@ class SoftwareSigner:
         self,
         passkey: SoftwarePasskey,
         origin: str,
-        ledger: LedgerId,
+        ledger: LedgerId | Callable[[], LedgerId],
         sealing_private: bytes,
         show: Callable[[Shown], None],
         *,
         words: Words | None = None,
         member: Callable[[str], str] = str,
     ) -> None:
-        """`origin`: of the signing page in use. `show`: raises Declined to refuse. `member`: how a member is called."""
+        """`origin`: of the signing page in use. `ledger`: what transactions must name; asked anew each time, where the
+        members may go on to another while this client is in use. `show`: raises Declined to refuse. `member`: how a
+        member is called."""
         self._passkey = passkey
         self._origin = origin
         self._ledger = ledger
@@ -136,7 +138,7 @@ class SoftwareSigner:
             transaction = parse_transaction(assemble(body, ProofKind.PASSKEY, b""))
         except Refusal as cause:
             raise NotWhatIsShown(f"this is no transaction of the ledger: {cause}") from cause
-        if transaction.ledger != self._ledger:
+        if transaction.ledger != (self._ledger() if callable(self._ledger) else self._ledger):
             raise NotWhatIsShown(f"this is for another ledger, {transaction.ledger.hex()}")
         if transaction.author != author_of_passkey(self.credential):
             raise NotWhatIsShown("this is for another passkey to sign")

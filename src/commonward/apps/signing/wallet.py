@@ -2,7 +2,8 @@
 
     passkey.json   the passkey, under the PIN            wallet.sealed   consents, openings, tag keys: under the passkey
     genesis.cwg    the pinned genesis                    members.json    where members' signing APIs listen
-    seen.cbor      the newest checkpoint believed, and the trust file
+    seen.cbor      the newest checkpoint believed, and the trust file: where the members went on to another ledger, and
+                   this wallet followed them, it shows why
 
 Every write is atomic and durable, 0600. A consent is written down, with its openings and its signed bytes, before it is
 sent: after a crash at any step `KeptPatient.finish` carries it again (the same bytes have the same outcome) and
@@ -38,6 +39,7 @@ from commonward.ledger.transactions import Payload, parse_transaction
 from commonward.records import envelope
 from commonward.records.openings import RulesTree, commit
 from commonward.records.rules import Rule
+from commonward.records.trust import load_trust
 from commonward.workflows import commitments
 from commonward.workflows.enrolment import LinkPaper, consent_payload, midnight_after, new_passkey
 from commonward.workflows.enrolment_request import EnrolmentRequest
@@ -86,7 +88,7 @@ class Acked(Message):
 
 @dataclass(frozen=True, slots=True)
 class Kept(Message):
-    """All that a wallet keeps sealed."""
+    """All that a wallet keeps sealed. `ledger`: the line of the pinned genesis, which outlasts a change of engine."""
 
     ledger: LedgerId
     papers: Papers
@@ -372,7 +374,7 @@ class WalletFolder:
             kept = Kept.parse(envelope.unpad(plain))
         except (envelope.EnvelopeError, MessageError) as cause:
             raise BadWallet(f"{self.folder / SEALED} does not open with this passkey, or was altered") from cause
-        if kept.ledger != self.genesis.ledger_id:
+        if kept.ledger != self.genesis.line:
             raise BadWallet(f"{self.folder / GENESIS} is of another ledger than this wallet: it was exchanged")
         return kept
 
@@ -408,9 +410,16 @@ class WalletFolder:
         """How a member is called: by name as genesis has it, else by id."""
         return next((each.name for each in self.genesis.members if each.id == member), member)
 
-    def signer(self, kept: Kept, show: Callable[..., None], words: Words) -> SoftwareSigner:
+    def ledger(self) -> LedgerId:
+        """The ledger that the members are on, as far as this wallet has followed them. Raises as `load_trust`."""
+        trust = self.memory().trust
+        return load_trust(trust).ledger_id if trust else self.genesis.ledger_id
+
+    def signer(
+        self, kept: Kept, show: Callable[..., None], words: Words, ledger: Callable[[], LedgerId] | None = None
+    ) -> SoftwareSigner:
         return SoftwareSigner(
-            self.passkey, self.origin, kept.ledger, self.sealing_private(kept), show, words=words,
+            self.passkey, self.origin, ledger or self.ledger(), self.sealing_private(kept), show, words=words,
             member=self.member_name,
         )  # fmt: skip
 
@@ -427,14 +436,18 @@ class WalletFolder:
     def patient(self, gate: PatientGate, show: Callable[..., None], words: Words, entropy: Entropy) -> KeptPatient:
         kept = self.read()
         return KeptPatient(
-            self.signer(kept, show, words), gate, entropy, kept, lambda changed: self.keep(changed, entropy)
+            self.signer(kept, show, words, lambda: gate.ledger_id),
+            gate,
+            entropy,
+            kept,
+            lambda changed: self.keep(changed, entropy),
         )
 
     async def request(self, words: Words) -> EnrolmentRequest:
         """What the patient brings to a member's desk."""
         kept = self.read()
         signer = self.signer(kept, lambda _: None, words)
-        made = await new_passkey(signer, kept.ledger, kept.papers.handle, kept.purpose)
+        made = await new_passkey(signer, self.ledger(), kept.papers.handle, kept.purpose)
         return EnrolmentRequest(
             kept.papers.handle, made.credential, int(made.algorithm), made.public, made.possession,
             signer.sealing_public, kept.purpose,

@@ -77,6 +77,11 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     "log-gap": ("The list does not add up:", "清单有问题："),
     "log-away": ("Not asked, because it does not answer: {member}", "无法询问（没有应答）：{member}"),
     "log-not-linked": ("No custodian has linked your handle yet.", "还没有医疗机构关联您的标识。"),
+    "followed": (
+        "The members moved to another ledger and took everything along; more than two thirds of those you trusted "
+        "signed for it. It was {before}; it is {now}",
+        "各成员已迁移到新的账本，全部内容保持不变；您所信任的成员中超过三分之二已签名确认。原账本：{before}；现账本：{now}",
+    ),
     "not-fresh": (
         "Careful: the members last stood by this at {at}. What happened since may be missing.",
         "注意：各成员最后一次确认是在 {at}，此后发生的事可能没有显示。",
