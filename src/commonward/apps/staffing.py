@@ -74,10 +74,11 @@ def issue(
         life_ms=int(hours * 3_600_000) // 1000 * 1000,
     )
     try:
-        staff = check_staff(key.certificate, member.certificate, member.id, member.kind, now)
+        staff = check_staff(key.certificate, authority.certificate, member.id, member.kind, now)
     except CertificateRefused as why:
         raise CannotIssue(
-            f"the other members would refuse it: {why}. Is {settings.data / 'ca'} the CA that genesis names?"
+            f"the other members would refuse it: {why}. `commonward doctor` says whether {settings.data / 'ca'} is the "
+            "CA that the ledger knows this member by"
         ) from why
     path = settings.data / "staff" / f"{number}.pem"
     key.save(path, settings.passphrase())
@@ -86,7 +87,7 @@ def issue(
 
 def held(settings: Settings, now: BlockTime) -> Iterator[Held]:
     """Every staff file of this member, by number, judged now. Private keys stay closed."""
-    member = own_member(settings)
+    member, authority = own_member(settings), _own_ca(settings)
     for path in sorted((settings.data / "staff").glob("*.pem")):
         try:
             pem = x509.load_pem_x509_certificate(read_private(path))
@@ -102,6 +103,15 @@ def held(settings: Settings, now: BlockTime) -> Iterator[Held]:
             # At the certificate's own start: what has ended is listed as ended, not as wrong.
             starts = int(pem.not_valid_before_utc.timestamp()) * 1000
             at = BlockTime(min(max(starts, 0), now))
-            yield Held(path, check_staff(der, member.certificate, member.id, member.kind, at))
+            yield Held(path, check_staff(der, authority or member.certificate, member.id, member.kind, at))
         except CertificateRefused as why:
             yield Held(path, None, str(why))
+
+
+def _own_ca(settings: Settings) -> bytes | None:
+    """DER of the certificate in DATA/ca, which a vote may have put in the place of genesis'; None if unreadable."""
+    try:
+        pem = (settings.data / "ca" / "ca.pem").read_bytes()
+        return x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)
+    except (OSError, ValueError):
+        return None
