@@ -1,7 +1,9 @@
 """Time-stamp tokens, made by the real `openssl ts`: what is believed of them, and every attack on one."""
 
+import json
 import subprocess
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -183,3 +185,18 @@ def test_an_authority_that_says_no_gives_no_token(tsa):
 def test_certificates_without_a_root_say_so(tsa):
     with pytest.raises(TokenUnreadable, match="root"):
         read_authorities(tsa.certificate.public_bytes(Encoding.PEM))
+
+
+VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "timestamps.json").read_text())
+
+
+@pytest.mark.parametrize("case", VECTORS["cases"], ids=lambda case: case["name"])
+def test_tokens_of_the_past_hold_as_the_vectors_say_long_after_their_certificates_have_ended(case):
+    body = VECTORS["body"].encode()
+    assert imprint_of(body).hex() == VECTORS["imprint"]
+    try:
+        check_token(bytes.fromhex(case["token"]), body, case["root"].encode())
+    except (TokenRefused, TokenUnreadable):
+        assert not case["holds"]
+    else:
+        assert case["holds"]
