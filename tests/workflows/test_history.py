@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,8 @@ from commonward.adapters.store.state import MemoryStore
 from commonward.ledger.consent import Assurance, Consent, Enrol, Withdraw
 from commonward.ledger.encoding import Value, decode, encode
 from commonward.ledger.genesis import Genesis
-from commonward.ledger.ids import BlockTime, ConsentId, Handle, LedgerId, MemberId, Purpose, Tag
+from commonward.ledger.ids import BlockTime, ConsentId, Handle, Height, LedgerId, MemberId, ProposalId, Purpose, Tag
+from commonward.ledger.members import Propose, SetWeight, Vote
 from commonward.ledger.merkle.log import MemoryLogStore
 from commonward.ledger.proofs import ProofKind
 from commonward.ledger.refusals import Refusal
@@ -25,6 +26,7 @@ from commonward.ledger.window import burns
 from commonward.workflows.agreeing import AgreeingReplica
 from commonward.workflows.history import HISTORY_PATH, History, HistoryDesk, NotHistory
 from commonward.workflows.past import PastIndexes
+from commonward.workflows.past_authority import AUTHORITY_PATH, changes_to_bytes, read_changes
 from commonward.workflows.past_proofs import PastProofs
 from commonward.workflows.ports import PeerAway
 from commonward.workflows.snapshots import ChunkAnswer, SnapshotStore
@@ -37,6 +39,13 @@ from tests.snapshotkit import MemoryGround, MemoryShelf, a_release
 DAY = 86_400_000
 PATIENTS = ("ann", "bob", "cy")
 Lie = Callable[[list[Value]], Value]
+
+
+async def until(done: Callable[[], bool]) -> None:
+    """Waits for what runs beside; a minute is far more than it takes."""
+    async with asyncio.timeout(60):
+        while not done():
+            await asyncio.sleep(0.01)
 
 
 @dataclass
@@ -63,13 +72,17 @@ class Asked:
         self.world = world
         self.lies: dict[str, Lie] = {}
         self.away: set[str] = set()
+        self.altered: Callable[[bytes], bytes] = lambda data: data
         self.asked: list[str] = []
 
     async def ask(self, member: MemberId, path: str, body: bytes) -> bytes:
-        assert path == HISTORY_PATH
         self.asked.append(member)
         if member in self.away or member not in self.world.nodes:
             raise PeerAway(member)
+        if path == AUTHORITY_PATH:
+            said = await HistoryDesk(self.world.nodes[member]).answer_authority(MemberId("shield"), body)
+            return self.altered(said)
+        assert path == HISTORY_PATH
         said = await HistoryDesk(self.world.nodes[member]).answer(MemberId("shield"), body)
         lie = self.lies.get(member)
         if lie is None:
@@ -118,6 +131,15 @@ class Story(AgreeingWorld):
         starts = self.clock.now()
         added = spare.add(ledger, "south", Purpose.OPERATE, starts, starts + DAY)
         await self.land((added, "south"))
+        for weight in (9, 8):
+            asked = Propose(
+                ProposalId(commitment("weight", weight)[:16]), SetWeight(MemberId("south"), weight),
+                BlockTime(self.clock.now() + DAY // 24), commitment("grounds"),
+            )  # fmt: skip
+            await self.land((asked, "north"))
+            for voter in ("clinic", "health", "north", "south"):
+                await self.land((Vote(asked.proposal, True), voter))
+        await until(lambda: len([each for each in self.nodes["north"].authority_changes() if each.note]) == 2)
         self.clock.move(FORGET_AFTER)
         for number in range(8):
             tick = (self.clock.now() + 500) // 1000
@@ -218,6 +240,8 @@ def same_reads(world: Story) -> None:
         for member in ("south", "north"):
             tag = Tag(commitment("tag", number))
             assert shield.mark(tag, MemberId(member)) == north.mark(tag, MemberId(member))
+    assert len(north.authority_changes()) == 2
+    assert shield.authority_changes() == north.authority_changes()
     for height in range(1, north.height + 1):
         assert shield.block(height) == north.block(height)
     ticks = [entry for entry in north.entries(0, size, [AnchorBatch.KIND]) if entry.code == 0]
@@ -336,6 +360,39 @@ async def test_a_member_who_lies_about_the_past_is_refused_and_the_next_is_asked
         shield.peers.away = {"health"}
         await asyncio.wait_for(shield.history.complete(every_s=0.01), 60)
         assert shield.peers.asked[-1] == "north"
+        await live_on(world)
+        same_reads(world)
+
+
+async def test_changes_of_authority_that_are_not_proven_are_refused() -> None:
+    async with Story() as world:
+        shield = await joined(world)
+        true = await HistoryDesk(world.nodes["north"]).answer_authority(MemberId("shield"), b"")
+        first, second = read_changes(true)
+        bad = {
+            "gap": [second],
+            "order": [second, first],
+            "one too few": [first],
+            "none": [],
+            "height": [replace(first, height=Height(first.height + 1)), second],
+            "root": [replace(first, state_root=commitment("root")), second],
+            "value": [replace(first, authority=second.authority), second],
+            "proof": [replace(first, proof=second.proof), second],
+            "size": [replace(first, size=first.size + 1), second],
+            "note of nobody": [replace(first, note=first.note[: first.note.index(b"\n\n") + 2]), second],
+            "note of another": [replace(first, note=b"nonsense"), second],
+        }
+        for name, changes in bad.items():
+            shield.peers.altered = lambda _, changes=changes: changes_to_bytes(changes)  # type: ignore[misc]
+            with pytest.raises(NotHistory):
+                await shield.history.fetch(MemberId("clinic"))
+            assert shield.node.authority_changes() == [], name
+        for junk in (b"", b"\xff", encode(7), encode([[1]])):
+            shield.peers.altered = lambda _, junk=junk: junk  # type: ignore[misc]
+            with pytest.raises(NotHistory):
+                await shield.history.fetch(MemberId("clinic"))
+        shield.peers.altered = lambda data: data
+        await asyncio.wait_for(shield.history.complete(every_s=0.01), 60)
         await live_on(world)
         same_reads(world)
 

@@ -32,7 +32,7 @@ from commonward.ledger.ids import MemberId
 from commonward.workflows.agreeing import AgreeingReplica
 from commonward.workflows.exchange import COSIGNED_PATH, BadTelling, CosignExchange
 from commonward.workflows.following import HEAD_PATH, FollowingReplica
-from commonward.workflows.history import HISTORY_PATH, History, HistoryDesk
+from commonward.workflows.history import AUTHORITY_PATH, HISTORY_PATH, History, HistoryDesk
 from commonward.workflows.ports import Clock, Peers
 from commonward.workflows.replica import Replica
 
@@ -171,6 +171,7 @@ class ConsensusEngine:
         self._desk = HistoryDesk(self.replica)
         self.paths: Mapping[str, Handler] = {
             COSIGNED_PATH: self._told, LIGHT_PATH: self._asked_light, HISTORY_PATH: self._asked_history,
+            AUTHORITY_PATH: self._desk.answer_authority,
         }  # fmt: skip
 
     def connect(self, client: ssl.SSLContext, resolve: Resolve, peers: Peers) -> None:

@@ -142,7 +142,7 @@ class AgreeingReplica(Replica):
                     f"{signed.size}, root {signed.root.hex()}: run the version of the program that kept it"
                 )
             self._keep(staged, record, Note(ours, ()))
-        if self._machine.tip.height >= self._blocks.first:  # else it came with a snapshot, and so did what proves it
+        if not self._index.lacks_past:  # else it may have changed before the snapshot: the history says when
             self._capture_authority()
 
     def _go_on(self) -> None:

@@ -30,11 +30,12 @@ from commonward.ledger.state import Store
 from commonward.ledger.transactions import InvalidBlock, parse_block, unreadable_digest
 from commonward.workflows.blocklog import BlockLog, Record
 from commonward.workflows.past import PastIndexes, read_past
+from commonward.workflows.past_authority import AUTHORITY_PATH, PastAuthority, changes_to_bytes
 from commonward.workflows.past_proofs import NotHistory, PastProofs
 from commonward.workflows.ports import PeerAway, Peers
 from commonward.workflows.replica import Replica
 
-__all__ = ["HISTORY_PATH", "History", "HistoryDesk", "JoinableLog", "NotHistory", "Staging"]
+__all__ = ["AUTHORITY_PATH", "HISTORY_PATH", "History", "HistoryDesk", "JoinableLog", "NotHistory", "Staging"]
 
 HISTORY_PATH: Final = "ledger/blocks"
 
@@ -60,6 +61,10 @@ class HistoryDesk:
             case [int(height)] if height > 0:
                 return await asyncio.to_thread(self._from, height)
         raise NotHistory("expected [height]")
+
+    async def answer_authority(self, member: MemberId, body: bytes) -> bytes:
+        """Every change of authority that a quorum has cosigned by now, with its proofs."""
+        return changes_to_bytes([each for each in self._replica.authority_changes() if each.note])
 
     def _from(self, height: int) -> bytes:
         replica, found, size = self._replica, list[tuple[bytes, tuple[bytes, ...]]](), 0
@@ -157,7 +162,7 @@ class History(Generic[L]):
     @property
     def missing(self) -> bool:
         """Whether something from before this member joined is not here yet."""
-        return self._past.unfinished
+        return self._past.unfinished or PastAuthority(self._replica).missing
 
     @property
     def _blocks(self) -> JoinableLog[L]:
@@ -200,7 +205,11 @@ class History(Generic[L]):
         if self._blocks.first > 1:
             await self._stage(member)
         await self._adopt()
-        await self._index()
+        if self._past.unfinished:
+            await self._index()
+        authority = PastAuthority(self._replica)
+        if authority.missing:
+            authority.take(await self._peers.ask(member, AUTHORITY_PATH, b""))
 
     async def _stage(self, member: MemberId) -> None:
         last = self._blocks.first - 1

@@ -97,6 +97,10 @@ def _row_bytes(row: Row) -> bytes:
     return encode([row.digest, row.kind, row.code, row.height, row.time, row.member or "", row.position])
 
 
+def _authority_bytes(change: AuthorityChange) -> bytes:
+    return encode([change.height, change.time, change.size, change.state_root, change.authority, change.proof])
+
+
 def leaf_of(value: bytes) -> bytes:
     """The bytes of a leaf, from what stands under `LEAF_SPACE`."""
     match decode(value):
@@ -286,10 +290,22 @@ class Indexes:
         if last and last[-1].height >= change.height:
             return
         number = self._count(_AUTHORITY_COUNT)
-        value = encode(
-            [change.height, change.time, change.size, change.state_root, change.authority, change.proof],
-        )
+        value = _authority_bytes(change)
         self._store.write({_AUTHORITY + _number(number): value, _AUTHORITY_COUNT: _number(number + 1)})
+
+    @property
+    def lacks_past(self) -> bool:
+        """Whether blocks from before a snapshot are not indexed yet."""
+        return self._store.get(PAST) is not None
+
+    def put_authorities(self, changes: Sequence[AuthorityChange]) -> None:
+        """Keep these changes, and no others, in this order."""
+        put: dict[bytes, bytes | None] = {_AUTHORITY_COUNT: _number(len(changes))}
+        for number, each in enumerate(changes):
+            put[_AUTHORITY + _number(number)] = _authority_bytes(each)
+            if each.note:
+                put[_AUTHORITY_NOTE + _number(each.size)] = each.note
+        self._store.write(put)
 
     def add_authority_proof(self, size: int, note: bytes) -> None:
         """The checkpoint that ended an authority-changing block is proven."""
