@@ -42,7 +42,7 @@ def seen(**statuses: dict[str, Any] | None) -> Seen:
     for name in FOUR:
         said = statuses.get(name, status())
         nodes.append(NodeSeen(name, 1, said is not None, said, True if said else None))
-    heard = {each: NOW - 5_000 for each in FOUR}
+    heard = dict.fromkeys(FOUR, NOW - 5000)
     return Seen("Test", "cometbft", NOW, "commonward up c", tuple(nodes), cosigned=heard)
 
 
@@ -108,6 +108,10 @@ def test_a_member_elsewhere_that_has_not_cosigned_is_named_once_the_node_has_run
     alone = replace(what, nodes=what.nodes[:1], others={"south": NOW - 600_000}, cosigned={**what.cosigned})
     alone = replace(alone, cosigned={**alone.cosigned, "south": NOW - 600_000})
     assert [each.what for each in judge(alone)] == ["south has not cosigned for 10 min"]
+    text = shown(
+        replace(what, nodes=what.nodes[:1], others={"clinic": NOW - 5_000, "north": None, "south": NOW - 9_000})
+    )
+    assert "…" not in text and "remote" in text and "9 s ago" in text and "not heard" in text
     fresh = replace(alone, nodes=(NodeSeen("authority", 1, True, status(up_ms=5_000), None),))
     assert judge(fresh) == []
 

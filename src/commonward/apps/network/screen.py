@@ -47,8 +47,9 @@ def screen(seen: Seen, hint: str = "") -> RenderableType:
     for node in seen.nodes:
         table.add_row(*_cells(node, seen))
     for member, at in sorted(seen.others.items()):
-        stood = "not lately" if at is None else f"cosigned {ago(seen.at - at)} ago"
-        table.add_row(Text(member), Text("elsewhere", style="dim"), "", "", "", "", Text(stood), "", "")
+        stood = "not heard" if at is None else f"{ago(seen.at - at)} ago"
+        votes = str(seen.weights.get(member, 0))
+        table.add_row(Text(member), Text("remote", style="dim"), "", "", "", "", Text(stood), "", Text(votes))
     parts: list[RenderableType] = [
         Text.assemble((seen.name, "bold"), f"  {_when(seen.at)}"),
         Text(f"ledger {ledger}, ordered by {_WORDS[seen.engine]}", style="dim"),
