@@ -26,12 +26,12 @@ def fault(line: str) -> str:
     command: Any = typer.main.get_command(app)
     rest = words[1:]
     while rest and hasattr(command, "commands") and not rest[0].startswith("-"):
-        found = command.commands.get(rest[0])
-        if found is None:
-            return (
-                f"{line}: no command {rest[0]!r} in `{command.name}`; there are {', '.join(sorted(command.commands))}"
-            )
-        command, rest = found, rest[1:]
+        either = rest[0].split("|")  # as a docstring lists several
+        lacking = [each for each in either if each not in command.commands]
+        if lacking:
+            known = ", ".join(sorted(command.commands))
+            return f"{line}: no command {lacking[0]!r} in `{command.name}`; there are {known}"
+        command, rest = command.commands[either[0]], rest[1:]
     return _flags(command, rest, line)
 
 

@@ -149,7 +149,7 @@ def _small(data: Path) -> Iterator[str]:
     for name in (FILE, GENESIS, APPLICATION):
         if (data / name).exists():
             yield name
-    for folder in ("keys", "ca"):
+    for folder in ("keys", "ca", "ca-next"):
         yield from sorted(f"{folder}/{path.name}" for path in (data / folder).glob("*") if path.is_file())
 
 

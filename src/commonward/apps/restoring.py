@@ -49,7 +49,7 @@ _KNOWN: Final = re.compile(
     "|".join(
         (
             *map(re.escape, (FILE, GENESIS, APPLICATION, PASSPHRASE, VAULT, VOTES, MANIFEST)),
-            r"(keys|ca)/[A-Za-z0-9][A-Za-z0-9.-]*",
+            r"(keys|ca|ca-next)/[A-Za-z0-9][A-Za-z0-9.-]*",
             re.escape(BLOCKS) + r"/blocks-[0-9]+\.log",
         )
     )

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from commonward.adapters.keys import CertificateAuthority, MemberKeys
-from commonward.apps.settings import BadSettings, Settings
+from commonward.apps.renewing import certify
+from commonward.apps.settings import BadSettings
 from commonward.apps.wiring import Node, WallClock, open_keys
 from commonward.ledger.ids import Algorithm, KeyId, Purpose
 from commonward.ledger.possession import possession_digest
@@ -42,14 +42,6 @@ async def rotate(node: Node, governing: Governing, purpose: Purpose) -> Rotated:
         possession = keys.sign_staged(purpose, wanted)
     _, landed = await governing.register(NewKey(purpose, algorithm, public, possession))
     activated = keys.activate(purpose)
-    if purpose is Purpose.TLS:
-        _certify(node.settings, activated)
+    if purpose is Purpose.TLS:  # the next key gets a certificate for the same names
+        certify(node.settings, activated, node.replica.machine.view().roll, WallClock().now())
     return Rotated(purpose, old, new, landed.index)
-
-
-def _certify(settings: Settings, keys: MemberKeys) -> None:
-    """The next TLS key gets a certificate for the same hosts."""
-    authority = CertificateAuthority.open(settings.data / "ca", settings.passphrase())
-    algorithm, public, _ = keys.public(Purpose.TLS)
-    hosts = sorted({settings.listen.host, settings.signing.host, "localhost"})
-    keys.install_tls(authority.issue_tls(keys.member, algorithm, public, hosts=hosts, starts=WallClock().now()))

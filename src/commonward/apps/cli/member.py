@@ -9,6 +9,7 @@ import typer
 from commonward.apps import settings as node_settings
 from commonward.apps import staffing
 from commonward.apps.api.client import ControlClient, NodeAway, NodeRefused
+from commonward.apps.cli import authority
 from commonward.apps.cli.output import AsJson, Data, emit, err, fail
 from commonward.apps.cli.plain import plain, when
 from commonward.apps.errors import FORESEEN
@@ -26,6 +27,7 @@ _staff = typer.Typer(help="Day certificates of this member's staff.")
 
 def add_to(app: typer.Typer) -> None:
     app.add_typer(_member, name="member", no_args_is_help=True)
+    authority.add_to(app)
     app.add_typer(_staff, name="staff", no_args_is_help=True)
     app.command("uses")(uses)
 

@@ -58,7 +58,7 @@ def secrets_in(settings: Settings) -> list[Path]:
     data = settings.data
     found = [settings.passphrase_file, *data.glob("vault.sqlite*"), data / "node.sock", *data.glob("staff/*.pem")]
     found += [path for path in data.glob("keys/*.pem*") if not path.name.endswith(".crt.pem")]
-    found += data.glob("ca/*.key.pem")
+    found += data.glob("ca*/*.key.pem")
     found += [path for path in data.glob("cometbft/*/*.json") if path.name not in _PUBLIC]
     return sorted(path for path in found if path.exists())
 
