@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from bench._consortium import quiet
 from commonward.adapters.cometbft.engine import CometEngine
 from commonward.adapters.cometbft.home import Tuning
-from commonward.adapters.cometbft.rpc import Rpc
+from commonward.adapters.cometbft.rpc import Rpc, RpcAway
 from commonward.adapters.keys import MemberKeys
 from commonward.adapters.peers import PeerClient, PeerRefused, PeerServer
 from commonward.apps.engines import ChainFiles
@@ -327,6 +327,7 @@ class _Singles:
     async def run(self, load: Load) -> tuple["array[float]", "array[float]", int, int]:
         node = self._node
         _, _, carry = node.keys.public(Purpose.CARRY)
+        ledger = node.replica.ledger_id
         node.replica.listen(self._landed)
         until = time.monotonic() + load.seconds
         rpc = Rpc(node.home / "rpc.sock")
@@ -342,10 +343,11 @@ class _Singles:
                 raw = node.signing.one("receipt")
                 size = len(raw)
                 self._under_way[raw] = begun
-                bundle = build_bundle(
-                    node.genesis.ledger_id, carry, [raw], lambda digest: node.keys.sign(Purpose.CARRY, digest)
-                )
-                handed = await rpc.hand_in(bundle)
+                bundle = build_bundle(ledger, carry, [raw], lambda digest: node.keys.sign(Purpose.CARRY, digest))
+                try:
+                    handed = await rpc.hand_in(bundle)
+                except RpcAway:  # it may stand yet: the block tells, or the end of the load
+                    continue
                 if handed.why or handed.refusals:
                     self._under_way.pop(raw, None)
                     failed += 1

@@ -89,6 +89,7 @@ class AgreeingReplica(Replica):
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="signatures")
         self._waiting = _Waiting()
         self._executed: tuple[Staged, bytes] | None = None
+        self._looked_through = b""  # the block whose signatures `judge` has seen to
         super().__init__(**arguments)
 
     def _mount(self, store: Store, log_store: LogStore, blocks: BlockLog) -> None:
@@ -247,7 +248,9 @@ class AgreeingReplica(Replica):
         except InvalidBlock as why:
             _log.warning("proposal_refused", height=header.height, why=str(why))
             return str(why)
-        await self._checker.prefetch(build_block(header, bundles, misbehaved))
+        block = build_block(header, bundles, misbehaved)
+        await self._checker.prefetch(block)
+        self._looked_through = block
         return ""
 
     # ---------------------------------------------------------------------------------------------------------- agreed
@@ -262,7 +265,8 @@ class AgreeingReplica(Replica):
                 "this ledger goes on from another, which is not here: start from a snapshot of the others"
             )
         block = build_block(header, bundles, misbehaved)
-        await self._checker.prefetch(block)
+        if block != self._looked_through:
+            await self._checker.prefetch(block)
         try:
             staged = self._machine.stage(block)
         except InvalidBlock as why:
