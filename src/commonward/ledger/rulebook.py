@@ -81,7 +81,7 @@ def signing_pages(fixed: Fixed, state: State) -> SigningPages:
     return SigningPages(fixed.ledger, fixed.rp_id_hash, _origins(state.get(ORIGINS_KEY) or b"\x80"))
 
 
-def _chamber(state: State, fixed: Fixed) -> Chamber:
+def chamber_of(state: State, fixed: Fixed) -> Chamber:
     return Chamber(
         fixed.ledger, fixed.constitution, state.majorities, state.adopted, state.authorities, state.roll,
         state.weights, state.dues, state.parameters,
@@ -95,10 +95,10 @@ payload's `SIGNED_BY` asks for, and of a member that `roles` allows."""
 
 RULES: Final[dict[int, Rule]] = {
     governance.Propose.KIND: lambda tx, who, at, s, f: governance.propose(
-        tx, who, at, governance=s.governance, chamber=_chamber(s, f)
+        tx, who, at, governance=s.governance, chamber=chamber_of(s, f)
     ),
     governance.Vote.KIND: lambda tx, who, at, s, f: governance.vote(
-        tx, who, at, governance=s.governance, chamber=_chamber(s, f)
+        tx, who, at, governance=s.governance, chamber=chamber_of(s, f)
     ),
     keys.AddKey.KIND: lambda tx, who, at, s, f: keys.add_key(
         tx, who, at, ledger=f.ledger, roll=s.roll, dues=s.dues, parameters=s.parameters, operator=f.operator
