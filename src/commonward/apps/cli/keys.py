@@ -43,11 +43,15 @@ def rotate_key(
     """Make the next key of a purpose, register it, and take it into use at the node's next start."""
     done = ControlClient(node_settings.load(data)).post(f"/keys/{purpose}/rotate", {})
     process = "sequencer" if purpose == "sequence" else "node"
+    if purpose == "validate":
+        use = "Restart the node now: from the next block on its vote counts by the new key alone."
+    else:
+        use = f"Restart the {process} to use it: until then it goes on with the old one, which counts as well."
     emit(
         done,
         as_json=as_json,
-        text=f"Registered the next {plain(purpose)} key, {done['new']}.\nRestart the {process} to use it: until then "
-        f"it goes on with the old one, which counts as well.\nThen end the old one with: commonward member revoke-key "
+        text=f"Registered the next {plain(purpose)} key, {done['new']}.\n{use}\n"
+        f"Then end the old one with: commonward member revoke-key "
         f"{done['old']} --why rotated --data {plain(str(data))}",
     )
 
