@@ -177,7 +177,7 @@ class MemoryEngine:
         disk = self.disks[member]
         return CuedReplica(
             keys=SoftKeys(member), genesis=self.genesis, store=disk.store, log_store=disk.log, blocks=disk.blocks,
-            clock=self.clock, submit_ms=2000, map_bits=MAP_BITS,
+            clock=self.clock, submit_ms=6000, map_bits=MAP_BITS,
         )  # fmt: skip
 
     def start(self, name: str) -> CuedReplica:
@@ -218,7 +218,7 @@ class MemoryEngine:
 
     # ----------------------------------------------------------------------------------------------------------- using
 
-    async def settle(self, rounds: int = 400) -> None:
+    async def settle(self, rounds: int = 2000) -> None:
         """Let everything under way arrive: until all nodes on the line stand where the sequencer does."""
         for _ in range(rounds):
             await asyncio.sleep(0.001)
