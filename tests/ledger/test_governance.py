@@ -26,6 +26,7 @@ from commonward.ledger.members import (
     RenewCertificate,
     Resume,
     RevokeCertificate,
+    RevokeKey,
     SetMajority,
     SetParameter,
     SetProposers,
@@ -39,7 +40,7 @@ from commonward.ledger.members import (
 from commonward.ledger.members.changes import CHANGES
 from commonward.ledger.parameters import Parameter
 from tests.ledger.test_members import cosigned, forks, newcomer
-from tests.ledgerkit import Kit, commitment, demo_genesis
+from tests.ledgerkit import Kit, SoftKey, commitment, demo_genesis
 
 NORTH, SOUTH, CLINIC = MemberId("north"), MemberId("south"), MemberId("clinic")
 ALL = ("clinic", "health", "north", "shield", "south")
@@ -206,6 +207,24 @@ def test_weight_is_not_given_to_who_cannot_sign_with_it(kit):
     kit.refuse(ChangeNotPossible, kit.proposal(replace(admit, keys=admit.keys[:1])), by="north")
     assert agree(kit, replace(admit, keys=admit.keys[:1], weight=0), 4)
     kit.refuse(ChangeNotPossible, kit.proposal(SetWeight(MemberId("east"), 5)), by="north")
+
+
+def test_a_member_whose_cosigning_key_ended_while_it_was_suspended_comes_back():
+    """Suspended it registers no key, and with weight it needs one: it is let in without weight, and then given it."""
+    kit = Kit()
+    short, long = SoftKey("south cosign, short"), SoftKey("south cosign, next")
+    ends = kit.next_time() + 86_400_000
+    kit.accept(short.add(kit.ledger, "south", Purpose.COSIGN, ends=ends), by="south")
+    kit.accept(RevokeKey(kit.key("south", Purpose.COSIGN).id, commitment("rotated")), by="south")
+    assert agree(kit, Suspend(SOUTH), 4)
+    kit.now = ends + 1000
+    kit.settle()
+    refused = kit.refuse(ChangeNotPossible, kit.proposal(Resume(SOUTH)), by="north")
+    assert "COSIGN" in str(refused) and "weight 0" in str(refused)
+    assert agree(kit, SetWeight(SOUTH, 0), 4) and agree(kit, Resume(SOUTH), 4)
+    kit.accept(long.add(kit.ledger, "south", Purpose.COSIGN), by="south")
+    assert agree(kit, SetWeight(SOUTH, 10), 4)
+    assert weight_of(kit, "south") == 10
 
 
 def test_under_consensus_weight_needs_a_validator_key_and_a_member_needs_a_node_key():

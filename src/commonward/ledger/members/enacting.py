@@ -167,7 +167,10 @@ def _check_keys_for_weight(
     if weight:
         for purpose in _needed_for_weight(constitution):
             if not roll.live(member, purpose, header.time):
-                raise ChangeNotPossible(f"{member} would have weight and no {purpose.name} key")
+                raise ChangeNotPossible(
+                    f"{member} would have weight and no live {purpose.name} key: it registers one first; where it is "
+                    "suspended and cannot, give it weight 0, resume it, and then give it weight"
+                )
 
 
 def _check_certificate(certificate: bytes, chamber: Chamber) -> None:
