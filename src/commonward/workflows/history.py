@@ -41,8 +41,8 @@ HISTORY_PATH: Final = "ledger/blocks"
 
 _ANSWER: Final = 4 << 20
 _MOST_BLOCKS: Final = 2000
-_AT_ONCE: Final = 16
-"""Blocks that are indexed before the loop's other work has its turn."""
+_AT_ONCE: Final = 128
+"""Leaves that are indexed before the loop's other work has its turn."""
 
 _TILES: Final = 1 << 15
 
@@ -238,11 +238,13 @@ class History(Generic[L]):
 
     async def _index(self) -> None:
         """Rows and indexes of each block, a few at a time between the node's other work."""
-        past = self._past
+        past, leaves_done = self._past, 0
         for height in range(past.next, past.last + 1):
             leaves = _leaves_of(self._staging.leaves.read(height))
-            past.add(height, Record.parse(self._blocks.read(height)).block, leaves)
-            if height % _AT_ONCE == 0:
+            past.add(height, self._replica.raw_block(height), leaves)
+            leaves_done += len(leaves) + 1
+            if leaves_done >= _AT_ONCE:
+                leaves_done = 0
                 await asyncio.sleep(0)
         past.finish()
         await asyncio.to_thread(self._replica.flush)

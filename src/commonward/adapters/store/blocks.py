@@ -13,7 +13,6 @@ What came before can be joined later: a whole log of its own, in the folder `bef
 import fcntl
 import os
 import shutil
-from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -21,47 +20,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from .blocks_memory import MemoryBlocks
 from .errors import StoreClosed, StoreCorrupt, StoreError, StoreFull, StoreLocked, from_os
 from .frames import FRAME, MAX_BODY, NO_CHAIN, SEGMENT, frame, parse_head, parse_segment, segment_head
-from .segments import Torn, open_segment, read_frame, walk
+from .segments import Segment, Torn, open_segment, read_frame, walk
 
 __all__ = ["BlockFiles", "MemoryBlocks", "Torn"]
 
-STRIDE = 16
-"""One offset in memory for so many blocks; the rest is found by stepping from head to head."""
-
 SEGMENT_BYTES = 64 << 20
-
-
-class _Segment:
-    """An open file and where in it each 16th block starts."""
-
-    def __init__(self, path: Path, file: int, first: int, chain: bytes) -> None:
-        self.path = path
-        self.file = file
-        self.first = first  # height of its first block
-        self.before = chain
-        self.count = 0
-        self.end = SEGMENT
-        self.offsets = array("Q")
-
-    def add(self, offset: int, end: int) -> None:
-        if self.count % STRIDE == 0:
-            self.offsets.append(offset)
-        self.count += 1
-        self.end = end
-
-    def offset_of(self, height: int) -> int:
-        """Where a block starts. Heads stepped over are checked, so a bad one is named and not followed."""
-        steps, at = (height - self.first) % STRIDE, self.offsets[(height - self.first) // STRIDE]
-        for passed in range(height - steps, height):
-            head = parse_head(os.pread(self.file, FRAME, at))
-            if head is None or head.height != passed:
-                raise StoreCorrupt(self.path, f"block {passed} at byte {at} was altered while in use: its head is bad")
-            at += FRAME + head.length
-        return at
-
-
 BEGINS = "begins"
 BEFORE = "before"
 
@@ -79,12 +45,12 @@ class BlockFiles:
         self.path = path
         self.torn: Torn | None = None
         self._segment_bytes = segment_bytes
-        self._segments: list[_Segment] = []
+        self._segments: list[Segment] = []
         self._chain = NO_CHAIN
         self._height = 0
         self._failed: StoreError | None = None
         self._closed = False
-        self._retired: list[_Segment] = []
+        self._retired: list[Segment] = []
         self._first = 1
         self._before: BlockFiles | None = None
         try:
@@ -123,7 +89,7 @@ class BlockFiles:
                 os.close(file)
                 name.unlink()
                 break
-            segment = _Segment(name, file, self._height + 1, self._chain)
+            segment = Segment(name, file, self._height + 1, self._chain)
             self._segments.append(segment)
             first, chain = open_segment(name, file)
             if first != self._height + 1 or name != self._name(first):
@@ -273,7 +239,7 @@ class BlockFiles:
         self._chain = chain
         self._height += len(records)
 
-    def _segment_for(self, height: int) -> _Segment:
+    def _segment_for(self, height: int) -> Segment:
         if self._segments and self._segments[-1].end < self._segment_bytes:
             return self._segments[-1]
         name = self._name(height)
@@ -291,11 +257,11 @@ class BlockFiles:
                 raise
         except OSError as cause:
             raise from_os(cause, name) from cause
-        segment = _Segment(name, file, height, self._chain)
+        segment = Segment(name, file, height, self._chain)
         self._segments.append(segment)
         return segment
 
-    def _write(self, segment: _Segment, data: bytes) -> None:
+    def _write(self, segment: Segment, data: bytes) -> None:
         written = False
         try:
             done = 0
@@ -382,59 +348,3 @@ class BlockFiles:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
-
-
-class MemoryBlocks:
-    """The same log in memory, failing on cue before or after its effect."""
-
-    def __init__(self) -> None:
-        self._records: list[bytes] = []
-        self.first = 1
-        self._next: tuple[Exception, bool] | None = None
-
-    def fail_next_append(self, error: Exception | None = None, *, but_keep: bool = False) -> None:
-        """Make the next append raise (a full disk if no error is given); `but_keep` lets it take effect first."""
-        self._next = (error or StoreFull("blocks"), but_keep)
-
-    @property
-    def height(self) -> int:
-        return self.first + len(self._records) - 1
-
-    def begin(self, height: int) -> None:
-        if self._records or self.first > 1 or height < 1:
-            raise ValueError(f"expected an empty log and a height from 1 on, got {self.height} blocks and {height}")
-        self.first = height
-
-    def join(self, other: "MemoryBlocks") -> None:
-        if other.height != self.first - 1:
-            raise ValueError(f"expected a log that ends with block {self.first - 1}, got one of {other.height}")
-        self._records, self.first = other._records + self._records, other.first
-
-    def prune(self, height: int) -> int:
-        gone = max(0, min(height, self.height) - self.first)
-        self._records, self.first = self._records[gone:], self.first + gone
-        return self.first
-
-    def append(self, height: int, record: bytes) -> None:
-        self.append_group(height, [record])
-
-    def append_group(self, height: int, records: Sequence[bytes]) -> None:
-        if height != self.height + 1:
-            raise ValueError(f"expected block {self.height + 1}, got {height}")
-        failure, self._next = self._next, None
-        if failure is None or failure[1]:
-            self._records += records
-        if failure is not None:
-            raise failure[0]
-
-    def read(self, height: int) -> bytes:
-        if not self.first <= height <= self.height:
-            raise LookupError(f"expected a height from {self.first} to {self.height}, got {height}")
-        return self._records[height - self.first]
-
-    def iterate(self, start: int = 1) -> Iterator[tuple[int, bytes]]:
-        for height in range(max(start, self.first), self.height + 1):
-            yield height, self.read(height)
-
-    def close(self) -> None:
-        """Nothing to release."""

@@ -5,6 +5,7 @@ not check was whole once and has been changed since: it is named, and nothing is
 """
 
 import os
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,40 @@ from zlib import crc32
 from .errors import StoreCorrupt
 from .frames import FRAME, MAGIC, MAX_BODY, SEGMENT, Head, chained, parse_head, parse_segment
 
-__all__ = ["Torn", "Walk", "open_segment", "read_frame", "walk"]
+__all__ = ["Segment", "Torn", "Walk", "open_segment", "read_frame", "walk"]
 
 PAGE = 4096
+STRIDE = 16
+"""One offset in memory for so many blocks; the rest is found by stepping from head to head."""
+
+
+class Segment:
+    """An open file and where in it each 16th block starts."""
+
+    def __init__(self, path: Path, file: int, first: int, chain: bytes) -> None:
+        self.path = path
+        self.file = file
+        self.first = first  # height of its first block
+        self.before = chain
+        self.count = 0
+        self.end = SEGMENT
+        self.offsets = array("Q")
+
+    def add(self, offset: int, end: int) -> None:
+        if self.count % STRIDE == 0:
+            self.offsets.append(offset)
+        self.count += 1
+        self.end = end
+
+    def offset_of(self, height: int) -> int:
+        """Where a block starts. Heads stepped over are checked, so a bad one is named and not followed."""
+        steps, at = (height - self.first) % STRIDE, self.offsets[(height - self.first) // STRIDE]
+        for passed in range(height - steps, height):
+            head = parse_head(os.pread(self.file, FRAME, at))
+            if head is None or head.height != passed:
+                raise StoreCorrupt(self.path, f"block {passed} at byte {at} was altered while in use: its head is bad")
+            at += FRAME + head.length
+        return at
 
 
 @dataclass(frozen=True, slots=True)
