@@ -120,6 +120,9 @@ def test_every_member_goes_on_under_one_new_genesis_with_its_whole_log(directory
     assert len(set(ports)) == len(MEMBERS)
     assert (directory / switching.BEFORE / "consortium.json").exists()
     assert not (directory / switching.MOVING).exists()
+    read = commonward("ledger", "read", "--data", directory / "members" / "south", "--json")
+    assert read.code == 0, "whoever reads it executes the old ledger, and goes on"
+    assert sum('"AnchorBatch"' in line for line in read.out.splitlines()) >= BLOCKS
 
 
 def test_it_refuses_where_one_member_alone_could_stop_the_ledger_unless_it_is_a_pilot(directory: Path) -> None:

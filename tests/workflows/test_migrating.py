@@ -124,7 +124,11 @@ async def test_evidence_from_before_verifies_with_either_trust_file() -> None:
         async with await move(c.engine) as moved:
             for file in (of_record, of_release):
                 assert verify_file(file, trusted).exit_code == CONVINCES
-                assert verify_file(file, moved.trust()).exit_code == CONVINCES
+                both = verify_file(file, moved.trust())
+                assert both.exit_code == CONVINCES
+                assert (both.genesis, both.earlier) == (
+                    moved.genesis.ledger_id.hex(), (load_trust(trusted).ledger_id.hex(),),
+                ), "the reader is shown both"  # fmt: skip
 
 
 async def test_evidence_made_after_the_move_for_what_was_before_verifies_with_the_new_trust_file() -> None:

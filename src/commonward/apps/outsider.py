@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import typing
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
@@ -20,12 +20,14 @@ from commonward.adapters.store.readonly import read_blocks
 from commonward.ledger.checkpoint import Checkpoint, NoteError, parse_note
 from commonward.ledger.genesis import Genesis
 from commonward.ledger.ids import BlockTime, Height, MemberId
+from commonward.ledger.importing import ImportRefused
 from commonward.ledger.merkle.log import MemoryLogStore
 from commonward.ledger.refusals import REFUSALS, Refusal
 from commonward.ledger.state import MemoryStore
 from commonward.ledger.transactions import KINDS, Transaction
-from commonward.ledger.transition import InvalidBlock, Machine, Outcome
+from commonward.ledger.transition import InvalidBlock, Machine, Outcome, StateDamaged
 from commonward.ledger.wire import Struct
+from commonward.records.trust import TrustFile, load_trust
 from commonward.workflows.blocklog import Record, RecordError
 
 PATIENT: Final = "a passkey"
@@ -90,28 +92,47 @@ def kept_checkpoint(record: Record) -> Checkpoint:
         return parse_note(record.note).checkpoint
 
 
+def geneses_before(file: bytes) -> tuple[Genesis, ...]:
+    """Of the ledgers that the one of this genesis file goes on from, oldest first. Raises TrustRefused."""
+    return tuple(each.genesis for each in load_trust(TrustFile(file).to_bytes()).ledgers())[:0:-1]
+
+
 def replay(
-    genesis: Genesis, blocks: Path, counts: Counts, progress: Callable[[int], None] = lambda height: None
+    genesis: Genesis,
+    blocks: Path,
+    counts: Counts,
+    progress: Callable[[int], None] = lambda height: None,
+    *,
+    before: Sequence[Genesis] = (),
 ) -> Iterator[Seen]:
-    """Every transaction, in the log's order. Raises StoreCorrupt where the files are not the ledger of `genesis`."""
-    machine = Machine(genesis, MemoryStore(), MemoryLogStore(), map_bits=8)
+    """Every transaction, in the log's order. `before`: the geneses of the ledgers that it goes on from, oldest first.
+
+    Raises StoreCorrupt where the files are not the ledger of `genesis`.
+    """
+    line, store, log = [*before, genesis], MemoryStore(), MemoryLogStore()
+    machine = Machine(line.pop(0), store, log, map_bits=8)
     for height, data in read_blocks(blocks):
         try:
             record = Record.parse(data)
             kept = kept_checkpoint(record)
-            staged = machine.stage(record.block)
-        except (RecordError, NoteError, InvalidBlock) as cause:
+            if line and height == line[0].height:
+                machine, staged = Machine(line.pop(0), store, log, map_bits=8), None
+            else:
+                staged = machine.stage(record.block)
+        except (RecordError, NoteError, InvalidBlock, StateDamaged, ImportRefused) as cause:
             raise StoreCorrupt(blocks, f"block {height} is none that follows from this genesis: {cause}") from cause
-        made = staged.checkpoint
+        made = machine.tip if staged is None else staged.checkpoint
         if (made.size, made.root) != (kept.size, kept.root):
-            who = "this node reached" if genesis.consensus else "the operator signed"
+            who = "this node reached" if machine.genesis.consensus else "the operator signed"
             raise StoreCorrupt(
                 blocks,
                 f"executing block {height} gives size {made.size}, root {made.root.hex()}; {who} size "
                 f"{kept.size}, root {kept.root.hex()}: keep the files, and show them to the other members",
             )
-        machine.commit(staged)
         counts.height, counts.size, counts.root = height, made.size, made.root
+        if staged is None:
+            continue
+        machine.commit(staged)
         for (transaction, outcome), refusal in zip(staged.transactions, staged.refusals, strict=True):
             seen = Seen(staged.header.height, staged.header.time, outcome, transaction, refusal)
             counts.by_kind[seen.signer, seen.kind] += 1

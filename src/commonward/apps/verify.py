@@ -38,6 +38,8 @@ def _print(name: str, report: Report, lang: str) -> None:
     print(name)
     if report.genesis:
         print("  " + words["genesis"].format(fingerprint=fingerprint_words(bytes.fromhex(report.genesis))))
+        for each in report.earlier:
+            print("  " + words["earlier"].format(fingerprint=fingerprint_words(bytes.fromhex(each))))
         print("  " + words["trust-file"].format(fingerprint=fingerprint_words(bytes.fromhex(report.trust_file))))
     for step in report.steps:
         print(f"  {words['step'].format(number=step.number)} [{words[step.state]}] {step.text}")

@@ -50,6 +50,8 @@ class Report:
     trust_file: str = ""
     bracket: Mapping[str, int | str | None] = field(default_factory=dict)
     """In ms: signed after, ordered after, before; and before when a time-stamping authority says, and which."""
+    earlier: tuple[str, ...] = ()
+    """Fingerprints of the geneses of the ledgers that this one goes on from, the latest first."""
 
     def to_json(self) -> dict[str, object]:
         return {
@@ -57,6 +59,7 @@ class Report:
             "exit": self.exit_code,
             "verdict": self.verdict,
             "genesis": self.genesis,
+            "earlier_geneses": list(self.earlier),
             "trust_file": self.trust_file,
             "bracket": dict(self.bracket),
             "notes": list(self.notes),
@@ -191,7 +194,12 @@ def _report(judgement: Judgement, trust: Trust, lang: str) -> Report:
             "stamped_before": judgement.stamped,
             "stamped_by": judgement.stamper or None,
         },
+        _earlier(trust),
     )
+
+
+def _earlier(trust: Trust) -> tuple[str, ...]:
+    return tuple(each.ledger_id.hex() for each in trust.ledgers())[1:]
 
 
 def _accusation(proofs: tuple[TwoRoots, ...], trust: Trust, lang: str) -> Report:
@@ -220,4 +228,5 @@ def _accusation(proofs: tuple[TwoRoots, ...], trust: Trust, lang: str) -> Report
         (),
         trust.ledger_id.hex(),
         trust.fingerprint.hex(),
+        earlier=_earlier(trust),
     )

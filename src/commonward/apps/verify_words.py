@@ -25,6 +25,7 @@ WORDS: Final[Mapping[str, Mapping[str, str]]] = {
         "unknown": "an unknown time",
         "pilot": "This ledger is a pilot: one party could rewrite it.",
         "genesis": "Genesis fingerprint: {fingerprint}",
+        "earlier": "which goes on from: {fingerprint} (its members signed that)",
         "trust-file": "Trust file fingerprint: {fingerprint} (compare it with another member's)",
         "fork": "PROOF OF MISBEHAVIOUR: {first} and {second} rest on two histories of one length ({size} entries; "
         "roots {one} and {other}). One is false; who signed both: {members}.",
@@ -71,6 +72,7 @@ WORDS: Final[Mapping[str, Mapping[str, str]]] = {
         "unknown": "未知时间",
         "pilot": "该账本为试点：单独一方就可以改写它。",
         "genesis": "创世指纹：{fingerprint}",
+        "earlier": "延续自：{fingerprint}（原账本成员已签名确认）",
         "trust-file": "信任文件指纹：{fingerprint}（请与另一成员的比较）",
         "fork": "不当行为的证明：{first} 与 {second} 依据长度相同（{size} 条）而内容不同的两段历史"
         "（根 {one} 与 {other}），其中一段是假的；两段都签署的：{members}。",

@@ -14,7 +14,8 @@ from commonward.apps import settings as node_settings
 from commonward.apps.cli.output import AsJson, Data, emit, err, fail, out
 from commonward.apps.cli.plain import plain, when
 from commonward.apps.errors import FORESEEN
-from commonward.apps.outsider import Counts, Part, Seen, parts, replay
+from commonward.apps.founding import GENESIS
+from commonward.apps.outsider import Counts, Part, Seen, geneses_before, parts, replay
 from commonward.apps.settings import Settings
 from commonward.apps.wiring import read_genesis
 from commonward.ledger.refusals import Refusal
@@ -44,7 +45,11 @@ def _reading(settings: Settings, counts: Counts, *, quiet: bool) -> Iterator[Ite
         with Progress(*columns, console=err, transient=True, disable=quiet or not err.is_terminal) as progress:
             task = progress.add_task("Executing the ledger again from genesis")
             yield replay(
-                genesis, blocks, counts, lambda height: progress.update(task, description=f"Executed block {height:,}")
+                genesis,
+                blocks,
+                counts,
+                lambda height: progress.update(task, description=f"Executed block {height:,}"),
+                before=geneses_before((settings.data / GENESIS).read_bytes()),
             )
     except FORESEEN as why:
         fail(plain(str(why)))

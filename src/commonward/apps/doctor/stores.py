@@ -11,8 +11,9 @@ from commonward.adapters.store.readonly import read_blocks
 from commonward.apps.doctor.findings import Finding, fail, ok, warn
 from commonward.apps.doctor.growth import Growth
 from commonward.apps.errors import FORESEEN
+from commonward.apps.founding import GENESIS
 from commonward.apps.intake import Intake
-from commonward.apps.outsider import Counts, replay
+from commonward.apps.outsider import Counts, geneses_before, replay
 from commonward.apps.settings import Settings
 from commonward.ledger.genesis import Genesis
 from commonward.ledger.ids import BlockTime
@@ -78,7 +79,8 @@ def blocks(
         if deep:
             counts = Counts()
             total = 0
-            for total, _ in enumerate(replay(genesis, path, counts), 1):
+            before = geneses_before((settings.data / GENESIS).read_bytes())
+            for total, _ in enumerate(replay(genesis, path, counts, before=before), 1):
                 if total % _TELL_EACH == 0:
                     progress(f"transaction {total:,}")
             found = f"{total:,} transactions executed again; every block gives the checkpoint that was signed after it"
