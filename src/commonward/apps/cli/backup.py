@@ -70,7 +70,7 @@ def backup(
         {"file": to, **fields},
         as_json=as_json,
         text=f"Backed up {plain(made.member)} into {plain(str(to))}: {fields['files']} files, "
-        f"{size(float(str(fields['bytes'])))}, blocks up to {made.height:,}.\n{words}",
+        f"{size(float(str(fields['bytes'])))}, {_blocks(made)}.\n{words}",
     )
 
 
@@ -135,10 +135,14 @@ def restore(
     )
 
 
+def _blocks(manifest: backing.Manifest) -> str:
+    return f"blocks up to {manifest.height:,}" if manifest.height else "no blocks: those come from the other members"
+
+
 def _said(manifest: backing.Manifest) -> str:
     validator = "" if manifest.validator is None else f", a validator that had voted at {manifest.validator:,}"
     return (
         f"Backup of {plain(manifest.member)}{validator}, made {when(manifest.made)} by commonward "
-        f"{plain(manifest.program)}: {len(manifest.files)} files, blocks up to {manifest.height:,}; "
+        f"{plain(manifest.program)}: {len(manifest.files)} files, {_blocks(manifest)}; "
         f"ledger {plain(manifest.ledger[:16])}."
     )

@@ -181,8 +181,8 @@ def _voting(settings: Settings, known: Known, keys: MemberKeys, seen: Seen) -> I
         found = f"{own} has power {mine.power} of {sum(each.power for each in members.values())}"
         if voted and not any(voted):
             do = (
-                "restored not long ago? It votes above the height that it was told. Else see cometbft/cometbft.log, "
-                "the clock, and `lag`"
+                "rotated its key? Restart the node. Restored not long ago? It votes above the height that it was told. "
+                "Else see cometbft/cometbft.log, the clock, and `lag`"
             )
             yield fail("validator", f"{found}, and none of the last {len(voted)} blocks has its vote", do)
         elif voted and not all(voted):

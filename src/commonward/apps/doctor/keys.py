@@ -57,7 +57,10 @@ def keys_findings(settings: Settings, known: Known, keys: MemberKeys, now: Block
         yield fail("CA", str(why), "restore it: without it no staff and no TLS certificate can be issued")
         return
     registered = known.roll.certificate(settings.member)
-    if registered is not None and authority.certificate != registered:
+    if registered is None and known.has(settings.member):
+        do = "`commonward member new-ca`, and have the members vote on it; until then nobody here is believed"
+        yield fail("CA", "the members took this member's CA out of force", do)
+    elif registered is not None and authority.certificate != registered:
         do = "right while the members vote on it; else restore the CA"
         yield warn("CA", "it is not the one that the ledger knows for this member", do)
     yield _certificate("CA", authority.certificate, now, CA_SOON, "make a new CA and propose its certificate")

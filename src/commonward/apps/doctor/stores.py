@@ -87,4 +87,6 @@ def blocks(
             yield ok("ledger", found)
     except (StoreError, InvalidBlock, RecordError) as why:
         do = "keep the files as evidence; move them away, and the node fetches the blocks again"
+        if genesis.consensus:  # CometBFT does not start over a ledger that is not as far as it is
+            do = "`commonward backup`, then `commonward restore --replace`: keeps these files and what was voted for"
         yield fail("block log", str(why), do)
