@@ -17,7 +17,7 @@ from commonward.apps.founding import CONSORTIUM
 from commonward.apps.settings import FILE, BadSettings, Settings, load
 from commonward.apps.wiring import WallClock
 
-_TIMEOUT_S: Final = 3.0
+_TIMEOUT_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
