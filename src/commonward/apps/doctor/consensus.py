@@ -20,6 +20,7 @@ from commonward.adapters.cometbft.rpc import Rpc, RpcAway, Standing
 from commonward.adapters.keys import MemberKeys
 from commonward.apps.doctor.findings import Finding, fail, ok, warn
 from commonward.apps.doctor.known import Known
+from commonward.apps.doctor.process import status_of
 from commonward.apps.probing import listens, why_not_free
 from commonward.apps.settings import Settings
 from commonward.ledger.ids import BlockTime, MemberId, Purpose
@@ -85,7 +86,8 @@ def findings(
         log = settings.comet_home / "cometbft.log"
         yield fail("CometBFT RPC", str(why), f"see {log}; the node starts it again by itself")
         return
-    yield _height(seen.standing, status)
+    # Blocks went on since `status` was asked: only one asked after CometBFT may be held against it.
+    yield _height(seen.standing, status_of(settings) or status)
     if listens(settings.p2p):
         yield ok("port", f"{settings.p2p}, for p2p: listening")
     else:
