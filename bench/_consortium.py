@@ -39,6 +39,7 @@ from commonward.ledger.transition import Machine, MemoryStore
 from commonward.workflows.blocklog import Record
 from commonward.workflows.carrying import Carrier
 from commonward.workflows.following import FollowingReplica
+from commonward.workflows.replica import Replica
 
 SPAWN = get_context("spawn")
 
@@ -204,7 +205,7 @@ async def _burst(replica: FollowingReplica, raws: Sequence[bytes], window: int) 
     return began, time.time(), took
 
 
-async def lone(replica: FollowingReplica, raws: Sequence[bytes]) -> tuple[list[float], list[float]]:
+async def lone(replica: Replica, raws: Sequence[bytes]) -> tuple[list[float], list[float]]:
     """One at a time: seconds until in our node's block, and until proven by a quorum."""
     committed_after, proven_after = [], []
     for raw in raws:
