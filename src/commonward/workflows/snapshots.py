@@ -34,7 +34,7 @@ EVERY: Final = 1000
 
 _APP_HASH: Final = 40
 _WORK_S: Final = 0.004
-"""How long the maker works before it rests as long: the node's own thread is never kept waiting for more."""
+"""How long the maker works before it rests as long, so that the node's own thread has its turn."""
 
 _log = structlog.get_logger(__name__)
 
