@@ -171,6 +171,10 @@ def forget_a_peer(data: Path) -> None:
     (data / "node.toml").write_text("\n".join(row for row in text.splitlines() if not row.startswith("payer")))
 
 
+def be_somebody_else(data: Path) -> None:
+    (data / "node.toml").write_text((data / "node.toml").read_text().replace('"north"', '"norht"', 1))
+
+
 def keep_a_peer_that_is_none(data: Path) -> None:
     (data / "node.toml").write_text((data / "node.toml").read_text() + 'stranger = "127.0.0.1:9"\n')
 
@@ -199,6 +203,7 @@ def leave_a_dead_letter(data: Path) -> None:
         (leave_a_dead_letter, "warn", "dead letters", "dead-letters list"),
         (make_a_key_of_its_own, "warn", "keys", "no such cosign key of north"),
         (claim_another_engine, "fail", "genesis", "engine: expected 'solo'"),
+        (be_somebody_else, "warn", "member", "knows no norht"),
         (forget_a_peer, "warn", "peers", "payer is a member and has no address here"),
         (keep_a_peer_that_is_none, "warn", "peers", "stranger has an address here"),
     ],

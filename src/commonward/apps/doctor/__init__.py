@@ -57,7 +57,7 @@ class Examination:
             yield room(self.data, Growth())
             yield genesis
             return
-        yield from folder.genesis_findings(settings, genesis)
+        yield folder.genesis_findings(genesis)
         try:
             with known(settings, genesis) as at:
                 yield from self._member(settings, genesis, at)
@@ -66,6 +66,7 @@ class Examination:
 
     def _member(self, settings: Settings, genesis: Genesis, at: Known) -> Iterator[Finding]:
         now = self.clock.now()
+        yield from folder.membership(settings, at)
         own = keys.keys_of(settings)
         if isinstance(own, Finding):
             yield own

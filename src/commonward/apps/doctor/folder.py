@@ -17,6 +17,7 @@ from commonward.apps.doctor.known import Known
 from commonward.apps.settings import BadSettings, Settings
 from commonward.apps.wiring import read_genesis
 from commonward.ledger.genesis import Genesis
+from commonward.ledger.ids import MemberId
 from commonward.ledger.versions import VERSIONS
 from commonward.records.jurisdiction import default_jurisdiction
 from commonward.records.sensitivity import default_sensitivity
@@ -88,17 +89,21 @@ def genesis_of(settings: Settings) -> Genesis | Finding:
         return fail("genesis", str(why), do)
 
 
-def genesis_findings(settings: Settings, genesis: Genesis) -> Iterator[Finding]:
-    meant = "cometbft" if genesis.consensus else "solo"
-    if settings.member not in {each.id for each in genesis.members}:
-        yield warn(
-            "genesis",
-            f"{settings.member} is not among its members",
-            "right if it was admitted later; else mend `member` in node.toml",
-        )
-    else:
-        pilot = ", a pilot: one party could rewrite it" if genesis.pilot else ""
-        yield ok("genesis", f"{len(genesis.members)} members{pilot}, {meant}; ledger {genesis.ledger_id.hex()}")
+def genesis_findings(genesis: Genesis) -> Finding:
+    engine = "cometbft" if genesis.consensus else "solo"
+    pilot = ", a pilot: one party could rewrite it" if genesis.pilot else ""
+    return ok("genesis", f"{len(genesis.members)} members{pilot}, {engine}; ledger {genesis.ledger_id.hex()}")
+
+
+def membership(settings: Settings, known: Known) -> Iterator[Finding]:
+    """Whether the ledger, as far as this node knows it, has this member."""
+    own = known.roll.get(MemberId(settings.member))
+    if own is None:
+        do = "right until this node has caught up with its admission; else mend `member` in node.toml"
+        yield warn("member", f"the ledger knows no {settings.member} yet", do)
+    elif not own.active:
+        do = "ask the others why; `commonward governance list` shows what is open to the vote"
+        yield fail("member", f"the members suspended {settings.member}: what it signs is refused", do)
 
 
 def tables(known: Known, genesis: Genesis) -> Iterator[Finding]:
