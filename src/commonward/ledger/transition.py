@@ -298,6 +298,13 @@ class Machine:
             return None
         return tx.digest
 
+    def digest_of(self, raw: bytes) -> Digest:
+        """What a transaction is called, readable or not."""
+        try:
+            return self._parse(raw).digest
+        except Refusal:
+            return unreadable_digest(raw)
+
     def is_ahead(self, raw: bytes) -> bool:
         """Whether a transaction names a checkpoint that we are not at yet: its author has seen a block more than we."""
         try:

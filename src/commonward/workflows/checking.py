@@ -13,7 +13,7 @@ from commonward.ledger.authentic import SignatureJob
 from commonward.ledger.ids import Algorithm, BlockTime, Digest, MemberId, Purpose
 from commonward.ledger.proofs import verify
 from commonward.ledger.refusals import Refusal, Replayed
-from commonward.ledger.transactions import Bundle, Transaction, parse_transaction, unreadable_digest
+from commonward.ledger.transactions import Bundle, Transaction
 from commonward.ledger.transition import Machine
 
 __all__ = ["Checked", "Checker", "Verdict"]
@@ -105,7 +105,7 @@ class Checker:
                 seen.add(digest)
                 parsed.append(transaction)
             except Refusal as refusal:
-                refusals.append((digest_of(raw), refusal.code, str(refusal)))
+                refusals.append((self._machine.digest_of(raw), refusal.code, str(refusal)))
         return parsed, refusals, jobs
 
     def _carrier(
@@ -145,10 +145,3 @@ class Checker:
 
 def _bad_of(jobs: Sequence[SignatureJob]) -> list[SignatureJob]:
     return [job for job in jobs if not verify(*job)]
-
-
-def digest_of(raw: bytes) -> Digest:
-    try:
-        return parse_transaction(raw).digest
-    except Refusal:
-        return unreadable_digest(raw)
