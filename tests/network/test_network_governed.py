@@ -43,12 +43,17 @@ async def test_votes_change_a_validators_power_and_the_rules_at_a_height(monkeyp
             numbers = itertools.count(100)
             while net.nodes["north"].replica.height < height - 6:  # the last ones come by themselves, idle
                 assert (await net.submit(release(next(numbers)), by="north")).code == 0
-            await until(lambda: all(net.nodes[name].failure is not None for name in FOUR), "the nodes stop", 180)
+            # One that is slow may not get that far: those who could bring it the last block have stopped.
+            await until(lambda: sum(net.nodes[name].failure is not None for name in FOUR) >= 3, "the nodes stop", 180)
             for name in FOUR:
-                assert f"from height {height} the rules are version 2" in str(net.nodes[name].failure)
-                assert net.nodes[name].replica.height == height - 1
-                assert net.nodes[name].replica.machine.tip.size >= before
-            assert len(net.roots()) == 1
+                node = net.nodes[name]
+                assert node.replica.height <= height - 1
+                if node.failure is not None:
+                    assert f"from height {height} the rules are version 2" in str(node.failure)
+                    assert node.replica.height == height - 1
+                    assert node.replica.machine.tip.size >= before
+            stopped = [name for name in FOUR if net.nodes[name].failure is not None]
+            assert len(net.roots(stopped)) == 1
 
             # Upgraded, one after another, they go on with the block at which they stopped.
             second = VERSION_1.but(2, without=(BreakGlass.KIND,))
