@@ -42,7 +42,11 @@ from commonward.workflows.ports import Piece
 from commonward.workflows.requests import Encounter
 from tests.evidence_world import DAY, _seed, _sign, _usage, ca_key, world_genesis
 from tests.ledgerkit import MEMBERS, RP_ID, SoftKey, SoftPasskey, handle_of
+from tests.memory_agreement import MemoryAgreement
 from tests.memory_engine import CuedReplica, MemoryEngine, SoftKeys
+
+ORDERED_BY = "solo"
+"""Which engine the next `Consortium` is on: "solo" or "consensus"; set by `tests.both_engines`."""
 
 LOINC = "http://loinc.org"
 
@@ -224,8 +228,10 @@ class Consortium:
     """Use as an async context."""
 
     def __init__(self, practice: Practice | None = None, parameters: dict[Parameter, int] | None = None) -> None:
-        genesis = world_genesis(parameters={Parameter.TICK: 1000, **(parameters or {})})
-        self.engine = MemoryEngine(genesis)
+        consensus = ORDERED_BY == "consensus"
+        genesis = world_genesis(parameters={Parameter.TICK: 1000, **(parameters or {})}, consensus=consensus)
+        # Both have the same words; a test that names the sequencer runs on solo alone (`both_engines`).
+        self.engine: MemoryEngine = MemoryAgreement(genesis) if consensus else MemoryEngine(genesis)  # type: ignore
         self.peers = MemoryPeers()
         self.practice = practice or Practice(cosign_wait_ms=300)
         self.houses: dict[str, House] = {}
