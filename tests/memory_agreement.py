@@ -11,15 +11,14 @@ from typing import Any, NamedTuple, Self
 
 from commonward.ledger.checkpoint import Checkpoint, SignatureLine
 from commonward.ledger.genesis import Genesis
-from commonward.ledger.ids import BlockTime, Height, MemberId, Purpose
-from commonward.ledger.proofs import ProofKind, member_proof
+from commonward.ledger.ids import BlockTime, Height, MemberId
 from commonward.ledger.rules import Header
-from commonward.ledger.transactions import Payload, assemble, build_body, transaction_digest
+from commonward.ledger.transactions import Payload
 from commonward.workflows.agreeing import AgreeingReplica
 from commonward.workflows.memory import Cue, SteppedClock
 from commonward.workflows.ports import Committed, LedgerAway, Proven
-from tests.ledgerkit import START, SoftKey, SoftPasskey, member_soft_key
-from tests.memory_engine import MAP_BITS, Disk, SoftKeys
+from tests.ledgerkit import START, SoftKey, SoftPasskey
+from tests.memory_engine import MAP_BITS, Disk, SoftKeys, signed
 
 _ROOM = 3 << 20
 
@@ -207,18 +206,10 @@ class MemoryAgreement:
         self, payload: Payload, *, by: "str | SoftKey | SoftPasskey", recent: tuple[int, bytes] | None = None
     ) -> bytes:
         """A transaction by a member's operate key, or by a passkey, fresh by what the first node knows."""
-        signer = member_soft_key(by, Purpose.OPERATE) if isinstance(by, str) else by
-        author = signer.author if isinstance(signer, SoftPasskey) else signer.id
         self._nonces += 1
         tip = next(iter(self.nodes.values())).machine.tip
-        body = build_body(
-            self.genesis.ledger_id, payload, self._nonces.to_bytes(16, "big"), recent or (tip.size, tip.root),
-            max(self.clock.now(), tip.time) + 60_000, author=author,
-        )  # fmt: skip
-        digest = transaction_digest(body)
-        if isinstance(signer, SoftPasskey):
-            return assemble(body, ProofKind.PASSKEY, signer.assertion(digest))
-        return assemble(body, ProofKind.MEMBER, member_proof(signer.algorithm, signer.id, signer.sign, digest))
+        expiry = max(self.clock.now(), tip.time) + 60_000
+        return signed(self.genesis.ledger_id, payload, by, self._nonces, recent or (tip.size, tip.root), expiry)
 
     def roots(self, names: Sequence[str] | None = None) -> set[tuple[int, bytes, bytes]]:
         """(height, log root, state root) of nodes: one element when they agree."""

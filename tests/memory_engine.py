@@ -19,7 +19,7 @@ from commonward.adapters.solo.sequencer import Sequencer
 from commonward.adapters.store.blocks import MemoryBlocks
 from commonward.ledger.checkpoint import Checkpoint, SignatureLine
 from commonward.ledger.genesis import Genesis
-from commonward.ledger.ids import Algorithm, KeyId, MemberId, Purpose
+from commonward.ledger.ids import Algorithm, KeyId, LedgerId, MemberId, Purpose
 from commonward.ledger.merkle.log import MemoryLogStore
 from commonward.ledger.proofs import ProofKind, member_proof
 from commonward.ledger.state import MemoryStore
@@ -30,6 +30,24 @@ from commonward.workflows.ports import Committed, LedgerAway, Proven, StorageKey
 from tests.ledgerkit import MEMBERS, START, SoftKey, SoftPasskey, demo_genesis, member_soft_key
 
 MAP_BITS = 8
+
+
+def signed(
+    ledger: LedgerId,
+    payload: Payload,
+    by: "str | SoftKey | SoftPasskey",
+    nonce: int,
+    recent: tuple[int, bytes],
+    expiry: int,
+) -> bytes:
+    """A transaction by a member's operate key (by name), by any key, or by a passkey."""
+    signer = member_soft_key(by, Purpose.OPERATE) if isinstance(by, str) else by
+    author = signer.author if isinstance(signer, SoftPasskey) else signer.id
+    body = build_body(ledger, payload, nonce.to_bytes(16, "big"), recent, expiry, author=author)
+    digest = transaction_digest(body)
+    if isinstance(signer, SoftPasskey):
+        return assemble(body, ProofKind.PASSKEY, signer.assertion(digest))
+    return assemble(body, ProofKind.MEMBER, member_proof(signer.algorithm, signer.id, signer.sign, digest))
 
 
 @dataclass(frozen=True)
@@ -242,18 +260,10 @@ class MemoryEngine:
         self, payload: Payload, *, by: "str | SoftKey | SoftPasskey", recent: tuple[int, bytes] | None = None
     ) -> bytes:
         """A transaction by a member's operate key, or by a passkey, fresh by the sequencer's last block."""
-        signer = member_soft_key(by, Purpose.OPERATE) if isinstance(by, str) else by
-        author = signer.author if isinstance(signer, SoftPasskey) else signer.id
         self._nonces += 1
         tip = self.sequencer.machine.tip
-        body = build_body(
-            self.genesis.ledger_id, payload, self._nonces.to_bytes(16, "big"), recent or (tip.size, tip.root),
-            max(self.clock.now(), tip.time) + 60_000, author=author,
-        )  # fmt: skip
-        digest = transaction_digest(body)
-        if isinstance(signer, SoftPasskey):
-            return assemble(body, ProofKind.PASSKEY, signer.assertion(digest))
-        return assemble(body, ProofKind.MEMBER, member_proof(signer.algorithm, signer.id, signer.sign, digest))
+        expiry = max(self.clock.now(), tip.time) + 60_000
+        return signed(self.genesis.ledger_id, payload, by, self._nonces, recent or (tip.size, tip.root), expiry)
 
     def roots(self, names: Iterable[str] | None = None) -> set[tuple[int, bytes, bytes]]:
         """(height, log root, state root) of nodes: one element when they agree."""

@@ -31,15 +31,14 @@ from commonward.apps.syncing import open_snapshots
 from commonward.ledger.genesis import Genesis
 from commonward.ledger.ids import BlockTime, MemberId, Purpose
 from commonward.ledger.parameters import Parameter
-from commonward.ledger.proofs import ProofKind, member_proof
-from commonward.ledger.transactions import Payload, assemble, build_body, transaction_digest
+from commonward.ledger.transactions import Payload
 from commonward.workflows.agreeing import AgreeingReplica
 from commonward.workflows.exchange import CosignExchange
 from commonward.workflows.memory import MemoryPeers
 from commonward.workflows.ports import Committed, LedgerAway
 from commonward.workflows.snapshots import SnapshotStore
 from tests.ledgerkit import MEMBERS, SoftPasskey, demo_genesis, member_soft_key
-from tests.memory_engine import MAP_BITS, Disk, SoftKeys
+from tests.memory_engine import MAP_BITS, Disk, SoftKeys, signed
 
 ROOT = Path(__file__).parents[2]
 VERSIONS = ("0.38.25", "0.39.4")
@@ -310,18 +309,10 @@ class Net:
 
     def sign(self, payload: Payload, *, by: "str | SoftPasskey", at: str = "") -> bytes:
         """A transaction, fresh by what the node of `at` knows (the signer's own by default)."""
-        signer = member_soft_key(by, Purpose.OPERATE) if isinstance(by, str) else by
-        author = signer.author if isinstance(signer, SoftPasskey) else signer.id
         home = by if isinstance(by, str) and by in self.nodes else next(iter(self.nodes))
         node = self.nodes[at or home].replica
-        body = build_body(
-            self.genesis.ledger_id, payload, next(self._nonces).to_bytes(16, "big"), node.recent(),
-            max(node.tip_time(), WallClock().now()) + 100_000, author=author,
-        )  # fmt: skip
-        digest = transaction_digest(body)
-        if isinstance(signer, SoftPasskey):
-            return assemble(body, ProofKind.PASSKEY, signer.assertion(digest))
-        return assemble(body, ProofKind.MEMBER, member_proof(signer.algorithm, signer.id, signer.sign, digest))
+        expiry = max(node.tip_time(), WallClock().now()) + 100_000
+        return signed(self.genesis.ledger_id, payload, by, next(self._nonces), node.recent(), expiry)
 
     async def submit(self, payload: Payload, *, by: str, at: str = "") -> Committed:
         """Sign and submit through the node of `at` (the signer's by default), as often as it takes."""

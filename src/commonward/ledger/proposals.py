@@ -1,7 +1,7 @@
 """What an honest member proposes as the next block under consensus, and what it may refuse of another's proposal.
 
     choose(machine, ...)     the bundles to propose, of those that wait
-    judge(machine, ...)      raises InvalidBlock for a proposal that no honest member makes
+    judge(machine, ...)      the block; raises InvalidBlock for a proposal that no honest member makes
 
 Both depend on the block's bytes and the last committed state alone, so all honest members judge alike, and what
 `choose` makes always passes `judge` (DESIGN.md, Engines). A block is refused whole for
@@ -78,8 +78,8 @@ def _read(machine: Machine, data: bytes, header: Header) -> tuple[Bundle, Member
     return bundle, machine.carrier_of(bundle, header)
 
 
-def judge(machine: Machine, header: Header, bundles: Sequence[bytes], misbehaved: Sequence[bytes] = ()) -> None:
-    """Raises InvalidBlock."""
+def judge(machine: Machine, header: Header, bundles: Sequence[bytes], misbehaved: Sequence[bytes] = ()) -> bytes:
+    """The bytes of the block. Raises InvalidBlock."""
     machine.check_next(header)
     block = build_block(header, bundles, misbehaved)
     most = machine.view().parameters[Parameter.BLOCK_BYTES]
@@ -88,6 +88,7 @@ def judge(machine: Machine, header: Header, bundles: Sequence[bytes], misbehaved
     filling = _Filling(machine, header, len(misbehaved))
     for data in bundles:
         filling.add(data, *_read(machine, data, header))
+    return block
 
 
 def choose(

@@ -19,10 +19,11 @@ from typing import Any, Final, NamedTuple
 import structlog
 
 from commonward.ledger.checkpoint import Checkpoint, Note, NoteError, app_hash
-from commonward.ledger.ids import BlockTime, Height, Purpose
+from commonward.ledger.ids import BlockTime, Height, MemberId, Purpose
 from commonward.ledger.members.validators import Validator, read_validators, validator_address
 from commonward.ledger.merkle.log import LogStore
 from commonward.ledger.proposals import choose, judge
+from commonward.ledger.refusals import Expired, Replayed, StaleRoot
 from commonward.ledger.rules import Header
 from commonward.ledger.staging import block_leaf
 from commonward.ledger.state import Store
@@ -88,7 +89,7 @@ class AgreeingReplica(Replica):
         self._keep_blocks = keep_blocks
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="signatures")
         self._waiting = _Waiting()
-        self._executed: tuple[Staged, bytes] | None = None
+        self._executed: tuple[Staged, Record, Note] | None = None
         self._looked_through = b""  # the block whose signatures `judge` has seen to
         super().__init__(**arguments)
 
@@ -208,11 +209,7 @@ class AgreeingReplica(Replica):
                 return verdict
             # Another member's, of which some landed meanwhile by another road, or whose author is a block ahead of us.
             return self._still_waits(bundle)
-        try:
-            self._waiting.add(bundle, checked.carrier, _WAITING_BLOCKS * self._machine.quota()[1])
-        except WaitingFull as why:
-            return Verdict(why=str(why), later=True)
-        return Verdict()
+        return self._wait(bundle, checked.carrier)
 
     def _still_waits(self, bundle: bytes) -> Verdict:
         """By its carrier, and by what it brings: its transactions' signatures are not looked at."""
@@ -225,6 +222,9 @@ class AgreeingReplica(Replica):
         machine = self._machine
         if not any(machine.is_new(raw, header.time) or machine.is_ahead(raw) for raw in parsed.transactions):
             return Verdict(why="brings nothing new: each of its transactions landed or expired")
+        return self._wait(bundle, carrier)
+
+    def _wait(self, bundle: bytes, carrier: MemberId) -> Verdict:
         try:
             self._waiting.add(bundle, carrier, _WAITING_BLOCKS * self._machine.quota()[1])
         except WaitingFull as why:
@@ -244,11 +244,10 @@ class AgreeingReplica(Replica):
         """ "" for a proposal that an honest member may have made, else why it did not. Signatures of members are
         verified here, in threads, so that executing the block finds them good."""
         try:
-            judge(self._machine, header, bundles, misbehaved)
+            block = judge(self._machine, header, bundles, misbehaved)
         except InvalidBlock as why:
             _log.warning("proposal_refused", height=header.height, why=str(why))
             return str(why)
-        block = build_block(header, bundles, misbehaved)
         await self._checker.prefetch(block)
         self._looked_through = block
         return ""
@@ -278,7 +277,7 @@ class AgreeingReplica(Replica):
         if contrary is not None:
             self._halt(contrary)
             raise CannotFollow(str(contrary))
-        self._executed = staged, Record(block, made.note_body()).to_bytes()
+        self._executed = staged, Record(block, made.note_body()), Note(made, ())
         codes = [outcome.code for outcome in staged.outcomes]
         outcomes, at = [], 0
         for bundle in bundles:
@@ -295,14 +294,13 @@ class AgreeingReplica(Replica):
         """
         if self._executed is None:
             raise CannotFollow("asked to commit, but no block was executed")
-        staged, data = self._executed
+        staged, record, note = self._executed
         async with self._turn:
             header = staged.header
-            written = self._write(header.height, data)
+            written = self._write(header.height, record.to_bytes())
             if written is not None:
                 await self._durable(written)
-            record = Record.parse(data)
-            self._keep(staged, record, Note(_checkpoint(record), ()))
+            self._keep(staged, record, note)
             self._executed = None
             self._waiting.clear()
             self._cosign_agreed(header, idle=staged.idle)
@@ -326,8 +324,8 @@ class AgreeingReplica(Replica):
             self._cosigning.sign()
 
 
-_PASSED: Final = frozenset({103, 105, 106})
-"""Expired, Replayed, StaleRoot: what time alone makes of a good transaction."""
+_PASSED: Final = frozenset({Expired.code, Replayed.code, StaleRoot.code})
+"""What time alone makes of a good transaction."""
 
 
 def _checkpoint(record: Record) -> Checkpoint:
