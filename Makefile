@@ -66,7 +66,7 @@ bench: $(STAMP) $(COMETBFT_BINARY)
 
 lock:
 	uv pip compile --quiet --generate-hashes --no-header --python-version 3.11 --universal --extra dev --extra learning -o requirements/all.txt pyproject.toml
-	uv pip compile --quiet --generate-hashes --no-header --python-version 3.11 --universal -c requirements/all.txt --extra dev -o requirements/dev.txt pyproject.toml
+	uv pip compile --quiet --generate-hashes --no-header --python-version 3.11 --universal -c requirements/all.txt --extra dev --extra learning -o requirements/dev.txt pyproject.toml
 	uv pip compile --quiet --generate-hashes --no-header --python-version 3.11 --universal -c requirements/all.txt -o requirements/base.txt pyproject.toml
 
 clean:
