@@ -26,6 +26,7 @@ __all__ = [
     "MemberKind",
     "ProposalId",
     "Purpose",
+    "StudyId",
     "Tag",
     "key_id",
     "parse_algorithm",
@@ -40,6 +41,7 @@ __all__ = [
     "parse_member_id",
     "parse_proposal_id",
     "parse_public_key",
+    "parse_study_id",
     "parse_tag",
 ]
 
@@ -60,6 +62,9 @@ ConsentId = NewType("ConsentId", bytes)
 
 ProposalId = NewType("ProposalId", bytes)
 """16 random bytes."""
+
+StudyId = NewType("StudyId", bytes)
+"""16 random bytes: a study. Never used twice, since research consents name it."""
 
 CredentialId = NewType("CredentialId", bytes)
 """1 to 1,023 bytes: a WebAuthn credential id (Web Authentication Level 2, 4)."""
@@ -146,6 +151,10 @@ def parse_consent_id(value: object) -> ConsentId:
 
 def parse_proposal_id(value: object) -> ProposalId:
     return ProposalId(_octets(value, 16, "a proposal id"))
+
+
+def parse_study_id(value: object) -> StudyId:
+    return StudyId(_octets(value, 16, "a study id"))
 
 
 def parse_credential_id(value: object) -> CredentialId:

@@ -1,0 +1,58 @@
+"""Rounds: federated studies, from the proposal to the model that its sites countersigned (PROTOCOL.md, Studies)."""
+
+from commonward.ledger.rounds.chain import Link, first_link, link, manifest_digest
+from commonward.ledger.rounds.transactions import (
+    ApproveStudy,
+    CloseStudy,
+    Countersign,
+    Dispute,
+    EnrolSite,
+    LeaveStudy,
+    Manifest,
+    MaskKeys,
+    ProposeStudy,
+    SubmitUpdate,
+    Waits,
+)
+from commonward.ledger.rounds.words import (
+    BANDS,
+    MASKED_RULES,
+    Mode,
+    Rule,
+    Status,
+    allows,
+    band_floor,
+    band_of,
+    least_sites,
+    quorum,
+    survivors,
+)
+
+__all__ = [
+    "BANDS",
+    "MASKED_RULES",
+    "ApproveStudy",
+    "CloseStudy",
+    "Countersign",
+    "Dispute",
+    "EnrolSite",
+    "LeaveStudy",
+    "Link",
+    "Manifest",
+    "MaskKeys",
+    "Mode",
+    "ProposeStudy",
+    "Rule",
+    "Status",
+    "SubmitUpdate",
+    "Waits",
+    "allows",
+    "band_floor",
+    "band_of",
+    "first_link",
+    "least_sites",
+    "link",
+    "manifest_digest",
+    "quorum",
+    "survivors",
+]
