@@ -12,11 +12,12 @@ is raced for. Time is real. Waits are on conditions, with patience for a loaded 
 """
 
 import asyncio
+import inspect
 import itertools
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -24,9 +25,6 @@ from typing import Any, Self
 from commonward.adapters.cometbft.engine import CometEngine
 from commonward.adapters.cometbft.home import Tuning
 from commonward.adapters.cometbft.light import LIGHT_PATH
-from commonward.adapters.store.blocks import BlockFiles
-from commonward.adapters.store.state import RocksStore
-from commonward.adapters.store.tiles import TileFiles
 from commonward.apps.syncing import open_snapshots
 from commonward.ledger.genesis import Genesis
 from commonward.ledger.ids import BlockTime, MemberId, Purpose
@@ -39,15 +37,26 @@ from commonward.workflows.ports import Committed, LedgerAway
 from commonward.workflows.snapshots import SnapshotStore
 from tests.ledgerkit import MEMBERS, SoftPasskey, demo_genesis, member_soft_key
 from tests.memory_engine import MAP_BITS, Disk, SoftKeys, signed
+from tests.network.disk import FileDisk
+from tests.network.telling import story
 
 ROOT = Path(__file__).parents[2]
 VERSIONS = ("0.38.25", "0.39.4")
 FOUR = ("clinic", "health", "north", "south")
-PATIENCE_S = 90.0
-QUICK = Tuning(commit_ms=100, propose_ms=2_000, vote_ms=500, empty_block_ms=2_000)
+PATIENCE_S = 180.0
+"""An upper bound alone: what waits goes on as soon as what it waits for holds."""
+
+QUICK = Tuning(
+    commit_ms=100,
+    propose_ms=2_000,
+    vote_ms=500,
+    empty_block_ms=2_000,
+    log_level="statesync:info,blocksync:info,*:error",
+)
 """For tests: shorter waits. An idle block every 2 s."""
 
 _hosts = itertools.count(1)
+_running: "list[Net]" = []
 
 
 def binary_of(version: str) -> Path:
@@ -62,11 +71,18 @@ def own_address() -> str:
     return f"127.{64 + (process >> 10) % 64}.{(process >> 2) % 256}.{(process % 4) * 64 + number % 63 + 1}:26656"
 
 
-async def until(true: Callable[[], bool], what: str, seconds: float = PATIENCE_S) -> None:
+class InVain(AssertionError):
+    """What was waited for did not come; tells how each node stands."""
+
+
+async def until(true: Callable[[], object | Awaitable[object]], what: str, seconds: float = PATIENCE_S) -> None:
     deadline = time.monotonic() + seconds
-    while not true():
+    while True:
+        found = true()
+        if await found if inspect.isawaitable(found) else found:
+            return
         if time.monotonic() > deadline:
-            raise AssertionError(f"waited {seconds:.0f} s in vain: {what}")
+            raise InVain("\n".join([f"waited {seconds:.0f} s in vain: {what}", *map(story, _running)]))
         await asyncio.sleep(0.02)
 
 
@@ -76,27 +92,6 @@ class WallClock:
 
     def now(self) -> BlockTime:
         return BlockTime(time.time_ns() // 1_000_000 + self.off_ms)
-
-
-class FileDisk:
-    """What a node keeps, in real files with real syncs: for measurements, and for what happens to files."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.open()
-
-    def open(self) -> None:
-        self.blocks = BlockFiles(self.folder / "blocks")
-        self.tiles = self.log = TileFiles(self.folder / "tiles")
-        self.state = self.store = RocksStore(self.folder / "state", first=self.log.sync)
-
-    def reopen(self) -> None:
-        self.open()
-
-    def close(self) -> None:
-        self.store.close()
-        self.log.close()
-        self.blocks.close()
 
 
 class Watched(AgreeingReplica):
@@ -221,18 +216,25 @@ class Net:
         self._nonces = itertools.count(1)
 
     async def __aenter__(self) -> Self:
+        _running.append(self)
         try:
             for name in self.members:
                 await self.start(name)
             await self.ready()
-        except BaseException:
-            await self.end()
+        except BaseException as error:
+            await self._leave(error)
             raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
+        await self._leave(error)
+
+    async def _leave(self, error: BaseException | None) -> None:
+        if isinstance(error, Exception) and not isinstance(error, InVain):
+            error.add_note(story(self))
+        _running.remove(self)
         await self.end()
 
     # ---------------------------------------------------------------------------------------------- starting, failing
@@ -297,7 +299,7 @@ class Net:
                 and chosen[0].replica.machine.tip.size >= size
             )
 
-        await until(same, f"one app hash from height {height}: {[(n.name, n.replica.info()) for n in chosen]}")
+        await until(same, f"one app hash from height {height} and size {size}")
         return chosen[0].replica.info()[1]
 
     def roots(self, names: Iterable[str] | None = None) -> set[tuple[bytes, bytes]]:

@@ -216,14 +216,16 @@ class CometEngine:
         )
 
     def _nodes(self) -> dict[MemberId, str]:
-        """Node ids of the members whose addresses we have, by their newest live key."""
+        """Node ids of the active members whose addresses we have, by their newest live key: a suspended member's node
+        would turn ours away, as ours does it."""
         roll = self._replica.machine.view().roll
         now = max(self._replica.tip_time(), self._replica.machine.applied.time)
         found = {}
         for member in self._addresses:
             if member == self._replica.member:
                 continue
-            keys = roll.live(member, Purpose.NODE, now) if roll.get(member) is not None else ()
+            held = roll.get(member)
+            keys = roll.live(member, Purpose.NODE, now) if held is not None and held.active else ()
             if keys:
                 found[member] = node_id(max(keys, key=lambda key: (key.starts, key.id)).public)
         return found
