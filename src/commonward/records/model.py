@@ -2,7 +2,7 @@
 
 Weights rest as Q24: an int64 that counts units of 2^-24, so that adding and dividing them gives the same bytes on
 every machine. A server optimiser's state rests as the bit patterns of binary64, because Q24 would round the second
-moment of FedAdam to zero. Sums and counts are plain int64. The digest covers the sorted (name, dtype, shape,
+moment of FedAdam to zero. Sums and counts are plain int64. A model's digest covers the sorted (name, dtype, shape,
 little-endian bytes) and not the file they came in: a file may be written in several ways, a model is one.
 
 Left to others: files (`model_file`), what a site sends (`updates`), what becomes of it (`aggregation`).
@@ -37,6 +37,7 @@ STATE_PREFIX: Final = "optimiser/"
 """Names that begin so are a server optimiser's: no learner reads them, and no site sends them."""
 
 MODEL_LABEL: Final = "commonward model v1"
+STATE_LABEL: Final = "commonward optimiser state v1"
 MAX_TENSORS: Final = 10_000
 MAX_DIMENSIONS: Final = 8
 MAX_BYTES: Final = 1 << 32
@@ -175,8 +176,21 @@ class Model:
 
     @property
     def digest(self) -> Digest:
-        """digest("commonward model v1", encode([[name, dtype, shape, bytes], ...])): this model and no other."""
-        return digest(MODEL_LABEL, encode([each.to_value() for each in self.tensors]))
+        """digest("commonward model v1", encode([[name, dtype, shape, bytes], ...])): this model and no other.
+
+        Without the server optimiser's state, which no user of the model has: that is `state_digest`.
+        """
+        return digest(MODEL_LABEL, encode([each.to_value() for each in self.artefact().tensors]))
+
+    @property
+    def state_digest(self) -> Digest:
+        """digest("commonward optimiser state v1", ...) of the tensors that `digest` leaves out; also of none."""
+        held = [each.to_value() for each in self.tensors if each.name.startswith(STATE_PREFIX)]
+        return digest(STATE_LABEL, encode(held))
+
+    def artefact(self) -> "Model":
+        """The model without the optimiser's state: what a study publishes."""
+        return Model(tuple(each for each in self.tensors if not each.name.startswith(STATE_PREFIX)))
 
 
 def check_sorted(tensors: tuple[Tensor, ...]) -> None:
