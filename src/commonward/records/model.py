@@ -56,7 +56,7 @@ class DType(StrEnum):
     Q24 = "q24"
     """int64, in units of 2^-24."""
     F64 = "f64"
-    """binary64 (IEEE 754), every bit of it."""
+    """binary64 (IEEE 754), every bit of it: a server optimiser's state alone."""
     I64 = "i64"
     """int64 as it is: sums and counts."""
 
@@ -88,6 +88,10 @@ class Tensor:
         if type(self.data) is not bytes or len(self.data) != 8 * prod(self.shape):
             raise ModelError(
                 f"{self.name}: expected {8 * prod(self.shape)} bytes for {self.shape}, got {len(self.data)}"
+            )
+        if (self.dtype is DType.F64) is not self.name.startswith(STATE_PREFIX):
+            raise ModelError(
+                f"{self.name}: expected f64 under {STATE_PREFIX!r} and nowhere else, got {self.dtype.value}"
             )
         if self.dtype is DType.F64 and not np.isfinite(self.floats).all():
             raise ModelError(f"{self.name}: expected finite numbers, got NaN or infinity")
