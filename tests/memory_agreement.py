@@ -182,20 +182,28 @@ class MemoryAgreement:
 
     # ----------------------------------------------------------------------------------------------------------- using
 
+    def _still(self) -> bool:
+        """Whether nothing is under way, as far as a quorum is there to decide it."""
+        if self._turn.locked() or self.wake.is_set() or self._tasks:
+            return False
+        if len({self.nodes[name].height for name in self.lines}) > 1:
+            return False
+        return not self.lines or not self._quorum() or not (self.waiting or self._due())
+
     async def settle(self, rounds: int = 2000) -> None:
         """Let everything under way arrive."""
         for _ in range(rounds):
             await asyncio.sleep(0.001)
-            heights = {self.nodes[name].height for name in self.lines}
-            if self._turn.locked() or self.wake.is_set() or len(heights) > 1:
+            if not self._still():
                 continue
-            if not self.lines or not self._quorum() or not (self.waiting or self._due()):
+            for _ in range(5):
+                await asyncio.sleep(0)
+            if self._still():
                 break
-        for _ in range(5):
-            await asyncio.sleep(0)
 
     async def pass_time(self, ms: int) -> None:
         """Move the clock, let every node do what time brings, and let it arrive."""
+        await self.settle()
         self.clock.move(ms)
         for node in self.nodes.values():
             node.tick()

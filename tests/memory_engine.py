@@ -236,20 +236,31 @@ class MemoryEngine:
 
     # ----------------------------------------------------------------------------------------------------------- using
 
+    def _still(self) -> bool:
+        """Whether nothing is under way: no bundle, no block, and all nodes on the line where the sequencer is."""
+        sequencer = self.sequencer
+        if sequencer.room or sequencer._cutting or self._tasks - set(self._following.values()):
+            return False
+        on_the_line = [line for line in self.lines.values() if line.replica.fault is None]
+        return all(line.attached and line.replica.height == sequencer.height for line in on_the_line)
+
     async def settle(self, rounds: int = 2000) -> None:
         """Let everything under way arrive: until all nodes on the line stand where the sequencer does."""
         for _ in range(rounds):
             await asyncio.sleep(0.001)
-            on_the_line = [line for line in self.lines.values() if line.replica.fault is None]
-            if not self.sequencer.room and all(
-                line.attached and line.replica.height == self.sequencer.height for line in on_the_line
-            ):
+            if not self._still():
+                continue
+            for _ in range(5):
+                await asyncio.sleep(0)
+            if self._still():
                 break
-        for _ in range(5):
-            await asyncio.sleep(0)
 
     async def pass_time(self, ms: int) -> None:
-        """Move the clock, let every node do what time brings, and let it arrive."""
+        """Move the clock, let every node do what time brings, and let it arrive.
+
+        What is under way arrives before: a node does not cosign a block that reaches it long after its time.
+        """
+        await self.settle()
         self.clock.move(ms)
         for node in self.nodes.values():
             node.tick()
