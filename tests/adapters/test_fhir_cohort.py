@@ -62,6 +62,11 @@ def test_views_are_joined_by_patient_and_the_latest_row_counts() -> None:
     assert Cohort.parse(COHORT).gather(reversed(RECORDS)).table == found.table
 
 
+def test_who_lacks_a_value_that_must_be_there_is_left_out_before_anything_is_promised() -> None:
+    found = Cohort.parse({**COHORT, "complete": ["weight"]}).gather(RECORDS)
+    assert found.patients == ("bea",) and len(found.table) == len(found.sources) == 1
+
+
 def test_who_is_not_in_the_first_view_is_not_in_the_cohort() -> None:
     assert "stranger" not in Cohort.parse(COHORT).gather(RECORDS).patients
 
@@ -81,6 +86,7 @@ def test_two_rows_of_a_patient_are_not_chosen_between_in_silence() -> None:
         ({"key": "patient", "views": [PEOPLE, {**WEIGHTS, "latest": "when"}]}, r"views\[1\]: .* column 'when'"),
         ({"key": "patient", "views": [{"resource": "Patient"}]}, r"views\[0\].select: expected a list"),
         ({"key": "patient", "views": [PEOPLE], "joins": []}, "expected a cohort"),
+        ({"key": "patient", "views": [PEOPLE], "complete": ["age"]}, "complete: expected a list of columns"),
     ],
 )
 def test_a_definition_that_is_no_cohort_is_refused_with_its_place(definition, message) -> None:

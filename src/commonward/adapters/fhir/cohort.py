@@ -1,10 +1,12 @@
 """A cohort: the rows of several views of one hospital's records, joined by patient.
 
-    {"key": "patient", "views": [{"resourceType": "ViewDefinition", ...}, {..., "latest": "taken"}, ...]}
+    {"key": "patient", "complete": ["age"], "views": [{"resourceType": "ViewDefinition", ...}, ...]}
 
 Each view has the key as a text column. The first view says who is in the cohort; the others add their columns where
-the patient has a row of theirs. A patient has one row in each view: a view of repeated measurements names the column
-whose greatest text is the latest row (`latest`; FHIR's dates sort as text), and two rows without it are refused.
+the patient has a row of theirs. A patient has one row in each view: a view of repeated measurements has, beside what
+the standard says, `"latest"`: the column whose greatest text is the latest row (FHIR's dates sort as text); two rows
+without it are refused. Patients who lack a value in a column of `complete` are left out here, and not by the learner:
+how many rows there are is promised in a manifest before anything is learnt.
 
 The rows remember which records they were made of, so that a manifest can name exactly those and a withdrawn consent
 takes out what it covers.
@@ -24,7 +26,7 @@ __all__ = ["Cohort", "Gathered"]
 Source = TypeVar("Source")
 """Whatever a caller knows a record by: its fingerprint, mostly."""
 
-_COHORT: Final = frozenset({"key", "views"})
+_COHORT: Final = frozenset({"key", "views", "complete"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +53,14 @@ class Cohort:
         views: the first decides who is in.
         latest: for each view, the column by which the latest of several rows is chosen, or None.
         columns: of the joined table: those of all views but the key and the columns that only order.
+        complete: columns in which every row must have a value.
     """
 
     key: str
     views: tuple[View, ...]
     latest: tuple[str | None, ...]
     columns: tuple[Column, ...]
+    complete: tuple[str, ...]
 
     @classmethod
     def parse(cls, definition: bytes | Mapping[str, Any]) -> "Cohort":
@@ -90,7 +94,10 @@ class Cohort:
         names = [each.name for each in columns]
         if twice := sorted({each for each in names if names.count(each) > 1}):
             raise ViewError(f"views: expected each column in one view, got {', '.join(twice)} in two")
-        return cls(key, tuple(views), tuple(latest), tuple(columns))
+        complete = tree.get("complete", [])
+        if not isinstance(complete, list) or set(complete) - set(names):
+            raise ViewError(f"complete: expected a list of columns of the views, got {complete!r:.80}")
+        return cls(key, tuple(views), tuple(latest), tuple(columns), tuple(complete))
 
     def gather(self, records: Iterable[tuple[Source, Mapping[str, Any]]]) -> Gathered[Source]:
         """Join what the views make of these records.
@@ -107,9 +114,8 @@ class Cohort:
                 for cells in view.rows(tree):
                     row = dict(zip((each.name for each in view.columns), cells, strict=True))
                     self._keep(found[at], at, row, source)
-        patients = tuple(sorted(found[0]))
-        rows, sources = [], []
-        for patient in patients:
+        patients, rows, sources = [], [], []
+        for patient in sorted(found[0]):
             joined: dict[str, Cell] = {}
             used: list[Source] = []
             for each in found:
@@ -118,9 +124,12 @@ class Cohort:
                     joined |= row
                     if source not in used:
                         used.append(source)
+            if any(joined.get(name) is None for name in self.complete):
+                continue
+            patients.append(patient)
             rows.append(tuple(joined.get(column.name) for column in self.columns))
             sources.append(tuple(used))
-        return Gathered(patients, Table(self.columns, tuple(rows)), tuple(sources))
+        return Gathered(tuple(patients), Table(self.columns, tuple(rows)), tuple(sources))
 
     def _keep(
         self, view: dict[str, tuple[dict[str, Cell], Source]], at: int, row: dict[str, Cell], source: Source
