@@ -221,9 +221,9 @@ def test_keys_that_do_not_open_are_named(real: Real, tmp_path: Path) -> None:
 def test_a_node_without_room_says_so_and_goes_on_when_there_is(real: Real) -> None:
     """A limit on the size of files is what a full disk is to a process: a write ends in the middle."""
     pid, path = real.pids["north"], blocks_of(real.data("north"))
+    until(lambda: path.stat().st_size > len(real.said("north")) + 20_000, "what the process itself says has room")
     before = len(real.said("north"))
     limit = path.stat().st_size + 200
-    assert limit > before + 20_000, "the log of the process itself has room"
     was = resource.prlimit(pid, resource.RLIMIT_FSIZE)
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (limit, was[1]))
     try:
