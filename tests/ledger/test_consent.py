@@ -24,6 +24,7 @@ from commonward.ledger.consent import (
     NotYourMandate,
     RecoveryPending,
     Research,
+    ResearchHandle,
     RotatePasskey,
     SecondMemberNeeded,
     StartRecovery,
@@ -327,6 +328,30 @@ def test_a_research_consent_names_study_and_site_and_is_counted(kit):
     asked = a_consent(kit, handle, research=research)
     kit.refuse(UnknownSite, replace(asked, research=Research(bytes(16), MemberId("mars"))), by=ann)
     kit.accept(asked, by=ann)
-    assert kit.machine.view().consents.site(research) == (1, 0)
+    assert kit.machine.view().consents.site(research) == (1, 0, 0)
     kit.accept(Withdraw(asked.id, commitment("reason")), by=ann)
-    assert kit.machine.view().consents.site(research) == (0, kit.machine.tip.height)
+    assert kit.machine.view().consents.site(research) == (0, kit.machine.tip.height, kit.machine.tip.time)
+
+
+def test_a_research_consent_has_a_handle_of_its_own_so_that_one_patient_counts_once(kit):
+    handle, ann = kit.enrol("ann")
+    research = Research(bytes(16), MemberId("north"))
+    first = a_consent(kit, handle, "first", research=research)
+    kit.accept(first, by=ann)
+    kit.refuse(ResearchHandle, a_consent(kit, handle, "again", research=research), by=ann)
+    kit.refuse(ResearchHandle, a_consent(kit, handle, "care"), by=ann)
+    kit.accept(Withdraw(first.id, commitment("reason")), by=ann)
+    kit.accept(a_consent(kit, handle, "again", research=research), by=ann)
+    assert kit.machine.view().consents.site(research).open == 1
+
+
+def test_a_hold_on_a_research_handle_counts_as_a_withdrawal_and_a_hold_counts_as_no_consent(kit):
+    handle, ann = kit.enrol("ann")
+    research = Research(bytes(16), MemberId("north"))
+    kit.accept(a_consent(kit, handle, "first", research=research), by=ann)
+    kit.accept(a_consent(kit, handle, "hold", hold=True, research=research), by=ann)
+    assert kit.machine.view().consents.site(research) == (1, kit.machine.tip.height, kit.machine.tip.time)
+    kit.accept(Withdraw(a_consent(kit, handle, "hold").id, commitment("reason")), by=ann)
+    assert kit.machine.view().consents.site(research).open == 1
+    record = kit.machine.view().handles.get(handle)
+    assert record is not None and record.research == a_consent(kit, handle, "first").id and record.holds == ()

@@ -16,10 +16,14 @@ from typing import Any
 from commonward.ledger.transactions import KINDS
 from commonward.ledger.transition import Staged
 from tests.ledger import test_attacks, test_audit, test_consent, test_governance, test_members, test_registry
+from tests.ledger.rounds import test_countersigning, test_ends, test_proposing, test_sites, test_story, test_updates
 from tests.ledgerkit import Kit
 
 HERE = Path(__file__).parent
-MODULES = (test_attacks, test_members, test_registry, test_consent, test_audit, test_governance)
+MODULES = (
+    test_attacks, test_members, test_registry, test_consent, test_audit, test_governance, test_proposing, test_sites,
+    test_updates, test_countersigning, test_ends, test_story,
+)  # fmt: skip
 
 
 class RecordingKit(Kit):

@@ -43,7 +43,7 @@ from commonward.ledger.refusals import (
     WrongPurpose,
 )
 from commonward.ledger.rulebook import Fixed, Who, signing_pages
-from commonward.ledger.rules import MemberSigner, PasskeySigner, author_of_passkey
+from commonward.ledger.rules import MemberSigner, PasskeySigner, Seen, author_of_passkey
 from commonward.ledger.state import State
 from commonward.ledger.transactions import Transaction
 from commonward.ledger.wire import Signer
@@ -125,7 +125,9 @@ def _member(tx: Transaction, proof: MemberProof, view: View, verify: Verifier) -
     if not member.active:
         raise Suspended(key.member)
     check_member(proof, tx.digest, key.algorithm, key.public, verifier=verify)
-    return MemberSigner(key.member, member.kind, proof.key_id)
+    past = view.past(tx.recent.size)
+    assert past is not None  # `check_common` found it
+    return MemberSigner(key.member, member.kind, proof.key_id, Seen(tx.recent.size, past.time))
 
 
 def _passkey(tx: Transaction, proof: PasskeyProof, view: View, verify: Verifier) -> PasskeySigner:

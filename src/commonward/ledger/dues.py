@@ -24,6 +24,12 @@ class DueKind(IntEnum):
     MANDATE_ENDS = 5  # ref: author
     CONSENT_ENDS = 6  # ref: consent id
     REVIEW_OVERDUE = 7  # ref: member, 00, tag
+    STUDY_VOTES_CLOSE = 8  # ref: study id
+    STUDY_SITES_AWAITED = 9  # ref: study id
+    ROUND_DEADLINE = 10  # ref: study id, round (4 bytes), attempt (1)
+    ROUND_SIGN_BY = 11  # ref: as ROUND_DEADLINE
+    STUDY_ENDS = 12  # ref: study id
+    STUDY_SETTLES = 13  # ref: study id
 
 
 class Due(NamedTuple):

@@ -47,6 +47,8 @@ from commonward.ledger.possession import check_member_possession, possession_dig
 from commonward.ledger.proofs import verify
 from commonward.ledger.refusals import Refusal
 from commonward.ledger.registry import PublicType
+from commonward.ledger.rounds.budget import PrivacyBudget
+from commonward.ledger.rounds.study import Rounds
 from commonward.ledger.rules import Cells
 from commonward.ledger.wire import (
     DIGEST,
@@ -148,8 +150,9 @@ _KINDS: Final = items(choice(MemberKind), 16)
 @struct
 class Genesis(Struct):
     """`members` in ascending order of id. `roles`: kind of transaction -> kinds of member that may sign it with an
-    operate key; a kind that is not named is open to all. `operator`: who runs the sequencer; "" where the members
-    agree on each block by consensus. Build one with `make_genesis`."""
+    operate key; a kind that is not named is open to all, a study's to `rulebook.STUDY_ROLES`. `operator`: who runs the
+    sequencer; "" where the members agree on each block by consensus. `privacy`: what learning may cost each member's
+    patients, over all studies; absent: `budget.USUAL`. Build one with `make_genesis`."""
 
     name: str = wire(1, text(200))
     created: BlockTime = wire(2, TIME)
@@ -166,6 +169,7 @@ class Genesis(Struct):
     publishers: Mapping[PublicType, tuple[MemberKind, ...]] = wire(13, _mapping(choice(PublicType), _KINDS))
     tables: tuple[Table, ...] = wire(14, items(nested(Table), 64))
     imported: Imported | None = wire(15, nested(Imported), default=None)
+    privacy: PrivacyBudget | None = wire(16, nested(PrivacyBudget), default=None)
 
     @property
     def ledger_id(self) -> LedgerId:
@@ -320,6 +324,7 @@ def make_genesis(
     roles: Mapping[int, tuple[MemberKind, ...]] | None = None,
     publishers: Mapping[PublicType, tuple[MemberKind, ...]] | None = None,
     imported: Imported | None = None,
+    privacy: PrivacyBudget | None = None,
 ) -> Genesis:
     """A genesis with the usual constitution but for what is given; `parameters` changes single ones.
 
@@ -341,6 +346,7 @@ def make_genesis(
         publishers or default_publishers(),
         tuple(Table(each, (tables or {})[each]) for each in sorted(tables or {})),
         imported,
+        privacy,
     )
     made.check()
     return made
@@ -452,6 +458,8 @@ def write_genesis(genesis: Genesis, cells: Cells) -> None:
     for table in genesis.tables:
         adopted.adopt(table.name, table.digest)
     adopted.schedule(0, genesis.protocol)
+    if genesis.privacy is not None:
+        Rounds(cells).put_cap(genesis.privacy)
     write_authority(cells, roll, genesis.operator, pilot=genesis.pilot)
     if genesis.consensus:
         write_validators(cells, roll, genesis.created)

@@ -4,8 +4,10 @@ A consortium changes who orders (a sequencer before, the members together from n
 last checkpoint of the ledger before (decision 0009). The log goes on, leaf by leaf, and so does the state:
 
     patients' handles, passkeys, mandates, consents,      as they are; what falls due for them stays due
-    open glasses, ticks, revoked staff
-    parameters, tables, majorities, protocol, members     as genesis says
+    open glasses, ticks, revoked staff, studies, spent
+    privacy
+    parameters, tables, majorities, protocol, members,    as genesis says
+    the cap on spent privacy
     keys that hold the order up (`_OF_THE_ORDER`)          those of genesis; any other is revoked at its time
     other keys of members                                 as they are, beside those of genesis
     members whom genesis does not name                    suspended, without weight: they stay listed, for their CA
@@ -25,6 +27,7 @@ from commonward.ledger.members.majorities import MAJORITIES_KEY, PROPOSERS_KEY
 from commonward.ledger.members.roll import MAX_KEYS, Key, Member, Roll, certificate_digest
 from commonward.ledger.members.validators import write_validators
 from commonward.ledger.members.weights import AUTHORITY_KEY, write_authority
+from commonward.ledger.rounds.study import PRIVACY_KEY
 from commonward.ledger.state import State
 
 __all__ = ["ImportRefused", "carry_over"]
@@ -32,7 +35,7 @@ __all__ = ["ImportRefused", "carry_over"]
 _OF_THE_ORDER: Final = frozenset({Purpose.COSIGN, Purpose.SEQUENCE, Purpose.NODE, Purpose.VALIDATE})
 """Purposes of the keys by which checkpoints are made and believed: genesis alone says which count."""
 
-_OF_THE_OLD_ORDER: Final = (AUTHORITY_KEY, MAJORITIES_KEY, PROPOSERS_KEY, TABLES_KEY, PROTOCOL_KEY)
+_OF_THE_OLD_ORDER: Final = (AUTHORITY_KEY, MAJORITIES_KEY, PROPOSERS_KEY, TABLES_KEY, PROTOCOL_KEY, PRIVACY_KEY)
 
 
 class ImportRefused(RuntimeError):
@@ -50,6 +53,8 @@ def carry_over(genesis: Genesis, state: State) -> None:
     for table in genesis.tables:
         state.adopted.adopt(table.name, table.digest)
     state.adopted.schedule(0, genesis.protocol)
+    if genesis.privacy is not None:
+        state.rounds.put_cap(genesis.privacy)
     write_authority(state, state.roll, genesis.operator, pilot=genesis.pilot)
     write_validators(state, state.roll, genesis.created)
 

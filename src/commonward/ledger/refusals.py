@@ -2,7 +2,7 @@
 
 A rule raises where it breaks; `transition` turns it into an outcome in one place. The number is agreed by consensus
 and stands in the log for ever; the sentence is for people and may be bettered. 1xx are common to all transactions and
-live here; each capability keeps its own: 2xx members, 3xx registry, 4xx consent, 5xx audit.
+live here; each capability keeps its own: 2xx members, 3xx registry, 4xx consent, 5xx audit, 6xx rounds.
 """
 
 from dataclasses import dataclass

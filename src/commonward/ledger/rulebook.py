@@ -16,13 +16,27 @@ from commonward.ledger.consent.enrolment import SigningPages
 from commonward.ledger.dues import Due, DueKind
 from commonward.ledger.encoding import decode
 from commonward.ledger.genesis import Genesis
-from commonward.ledger.ids import ConsentId, Digest, Handle, LedgerId, MemberId, MemberKind
-from commonward.ledger.members import equivocation, governance, keys
+from commonward.ledger.ids import ConsentId, Digest, Handle, LedgerId, MemberId, MemberKind, StudyId
+from commonward.ledger.members import ChangeKind, equivocation, governance, keys
 from commonward.ledger.members.enacting import Chamber
 from commonward.ledger.members.majorities import Constitution
 from commonward.ledger.members.weights import ORIGINS_KEY
 from commonward.ledger.refusals import Refusal
 from commonward.ledger.registry import PublicType
+from commonward.ledger.rounds import closing, countersigning, opening, proposing, sites, updating
+from commonward.ledger.rounds.means import Means
+from commonward.ledger.rounds.transactions import (
+    ApproveStudy,
+    CloseStudy,
+    Countersign,
+    Dispute,
+    EnrolSite,
+    LeaveStudy,
+    Manifest,
+    MaskKeys,
+    ProposeStudy,
+    SubmitUpdate,
+)
 from commonward.ledger.rules import Header, MemberSigner, PasskeySigner
 from commonward.ledger.state import State
 from commonward.ledger.transactions import KINDS, Transaction, parse_transaction
@@ -39,6 +53,16 @@ class NotYourRole(Refusal):
 
     def __str__(self) -> str:
         return f"genesis does not let {self.member}'s kind of member sign a {self.transaction}"
+
+
+_CUSTODIANS: Final = (MemberKind.HOSPITAL, MemberKind.AUTHORITY, MemberKind.RESEARCH)
+
+STUDY_ROLES: Final[Mapping[int, tuple[MemberKind, ...]]] = {
+    kind.KIND: _CUSTODIANS
+    for kind in (ProposeStudy, ApproveStudy, EnrolSite, Manifest, MaskKeys, SubmitUpdate, Countersign, Dispute)
+}
+"""Who takes part in studies, where genesis does not say: whoever may have an ethics role, and holds patients' records
+for their care or for research. Kinds that approve are also those whose votes an approval is counted by."""
 
 
 class Fixed(NamedTuple):
@@ -64,7 +88,7 @@ class Fixed(NamedTuple):
         return cls(
             genesis.ledger_id,
             genesis.constitution,
-            dict(genesis.roles),
+            {**STUDY_ROLES, **genesis.roles},
             dict(genesis.publishers),
             hashlib.sha256(genesis.rp_id.encode()).digest(),  # as WebAuthn hashes it: no label of ours
         )
@@ -86,6 +110,10 @@ def chamber_of(state: State, fixed: Fixed) -> Chamber:
         fixed.ledger, fixed.constitution, state.majorities, state.adopted, state.authorities, state.roll,
         state.weights, state.dues, state.parameters,
     )  # fmt: skip
+
+
+def means_of(state: State) -> Means:
+    return Means(state.rounds, state.consents, state.roll, state.dues)
 
 
 Who: TypeAlias = MemberSigner | PasskeySigner
@@ -145,6 +173,19 @@ RULES: Final[dict[int, Rule]] = {
     audit.LogRoot.KIND: lambda tx, who, at, s, f: audit.log_root(
         tx, who, at, registry=s.registry, parameters=s.parameters
     ),
+    ProposeStudy.KIND: lambda tx, who, at, s, f: proposing.propose_study(tx, who, at, means=means_of(s)),
+    ApproveStudy.KIND: lambda tx, who, at, s, f: proposing.approve_study(
+        tx, who, at, means=means_of(s), majority=s.majorities.majority(ChangeKind.PROTOCOL, f.constitution),
+        voters=f.roles[ApproveStudy.KIND],
+    ),
+    EnrolSite.KIND: lambda tx, who, at, s, f: sites.enrol_site(tx, who, at, means=means_of(s)),
+    Manifest.KIND: lambda tx, who, at, s, f: sites.manifest(tx, who, at, means=means_of(s)),
+    MaskKeys.KIND: lambda tx, who, at, s, f: sites.mask_keys(tx, who, at, means=means_of(s)),
+    SubmitUpdate.KIND: lambda tx, who, at, s, f: updating.submit_update(tx, who, at, means=means_of(s)),
+    Countersign.KIND: lambda tx, who, at, s, f: countersigning.countersign(tx, who, at, means=means_of(s)),
+    Dispute.KIND: lambda tx, who, at, s, f: closing.dispute(tx, who, at, means=means_of(s)),
+    LeaveStudy.KIND: lambda tx, who, at, s, f: sites.leave_study(tx, who, at, means=means_of(s)),
+    CloseStudy.KIND: lambda tx, who, at, s, f: closing.close_study(tx, who, at, means=means_of(s)),
 }  # fmt: skip
 
 DueRule: TypeAlias = Callable[[bytes, Header, State], None]
@@ -161,6 +202,12 @@ DUES: Final[dict[DueKind, DueRule]] = {
         ConsentId(ref), at, consents=s.consents, handles=s.handles
     ),
     DueKind.REVIEW_OVERDUE: lambda ref, at, s: audit.review_overdue(ref, at.time, glasses=s.glasses),
+    DueKind.STUDY_VOTES_CLOSE: lambda ref, at, s: proposing.votes_close(StudyId(ref), at, means=means_of(s)),
+    DueKind.STUDY_SITES_AWAITED: lambda ref, at, s: opening.sites_awaited(StudyId(ref), at, means=means_of(s)),
+    DueKind.ROUND_DEADLINE: lambda ref, at, s: updating.deadline(ref, at, means=means_of(s)),
+    DueKind.ROUND_SIGN_BY: lambda ref, at, s: countersigning.sign_by(ref, at, means=means_of(s)),
+    DueKind.STUDY_ENDS: lambda ref, at, s: closing.study_ends(StudyId(ref), at, means=means_of(s)),
+    DueKind.STUDY_SETTLES: lambda ref, at, s: closing.settles(StudyId(ref), at, means=means_of(s)),
 }
 
 

@@ -31,12 +31,20 @@ class Cells(Protocol):
     def delete(self, key: bytes) -> None: ...
 
 
+class Seen(NamedTuple):
+    """The checkpoint that a body names as recent, by log size and header time (ms): its author had seen all of it."""
+
+    size: int
+    time: BlockTime
+
+
 class MemberSigner(NamedTuple):
     """An active member, by one of its operate keys that is valid now."""
 
     member: MemberId
     kind: MemberKind
     key: KeyId
+    seen: Seen
 
 
 class Role(IntEnum):

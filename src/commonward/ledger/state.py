@@ -15,6 +15,7 @@ from commonward.ledger.dues import Dues
 from commonward.ledger.members import Adopted, Authorities, Governance, Majorities, RevokedStaff, Roll, Weights
 from commonward.ledger.parameters import Parameters
 from commonward.ledger.registry import Registry
+from commonward.ledger.rounds.study import Rounds
 
 
 class Store(Protocol):
@@ -74,6 +75,7 @@ class State:
         self.handles = Handles(self)
         self.consents = Consents(self)
         self.glasses = Glasses(self)
+        self.rounds = Rounds(self)
         self.dues = Dues(self)
 
     def get(self, key: bytes) -> bytes | None:

@@ -30,6 +30,18 @@ from commonward.ledger.ids import BlockTime, Height, KeyId, LedgerId
 from commonward.ledger.members import AddKey, Equivocation, Propose, RevokeKey, RevokeStaff, Vote
 from commonward.ledger.refusals import Malformed, TooLarge, UnknownKind
 from commonward.ledger.registry import AnchorBatch, AnchorPublic
+from commonward.ledger.rounds.transactions import (
+    ApproveStudy,
+    CloseStudy,
+    Countersign,
+    Dispute,
+    EnrolSite,
+    LeaveStudy,
+    Manifest,
+    MaskKeys,
+    ProposeStudy,
+    SubmitUpdate,
+)
 from commonward.ledger.rules import Header, author_of_passkey
 from commonward.ledger.wire import MAX_TIME, Payload
 
@@ -39,20 +51,29 @@ __all__ = [
     "AddKey",
     "AnchorBatch",
     "AnchorPublic",
+    "ApproveStudy",
     "Block",
     "BreakGlass",
     "Bundle",
+    "CloseStudy",
     "Consent",
+    "Countersign",
+    "Dispute",
     "EndMandate",
     "Enrol",
+    "EnrolSite",
     "Equivocation",
     "Erased",
     "Header",
     "InvalidBlock",
+    "LeaveStudy",
     "LogRoot",
     "Mandate",
+    "Manifest",
+    "MaskKeys",
     "Payload",
     "Propose",
+    "ProposeStudy",
     "Receipt",
     "Recent",
     "Release",
@@ -62,6 +83,7 @@ __all__ = [
     "RotatePasskey",
     "StartRecovery",
     "StopRecovery",
+    "SubmitUpdate",
     "Transaction",
     "Vote",
     "Withdraw",
@@ -101,6 +123,16 @@ TRANSACTIONS: Final[tuple[type[Payload], ...]] = (
     Review,
     Erased,
     LogRoot,
+    ProposeStudy,
+    ApproveStudy,
+    EnrolSite,
+    Manifest,
+    MaskKeys,
+    SubmitUpdate,
+    Countersign,
+    Dispute,
+    LeaveStudy,
+    CloseStudy,
 )
 KINDS: Final[dict[int, type[Payload]]] = {each.KIND: each for each in TRANSACTIONS}
 

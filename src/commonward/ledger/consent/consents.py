@@ -137,6 +137,17 @@ class TooManyHolds(Refusal):
         return f"a handle has at most {self.most} safety holds open"
 
 
+@dataclass(eq=False)
+class ResearchHandle(Refusal):
+    """One patient counts once, and what a patient studies shows nothing of what else they consent to."""
+
+    code: ClassVar[int] = 429
+    handle: bytes
+
+    def __str__(self) -> str:
+        return f"handle {self.handle.hex()} has a research consent open: take a handle of its own for each"
+
+
 @struct
 class Research(Struct):
     """A research consent names its study (16 bytes) and site in clear."""
@@ -193,10 +204,12 @@ class ConsentRecord(Struct):
 
 
 class SiteCount(NamedTuple):
-    """Of a study at a site: open consents, and the height of the last withdrawal (or end) of one; 0: none yet."""
+    """Of a study at a site: open consents, and height and header time (ms) of the last block in which one was
+    withdrawn, ended or put on hold; 0: none yet."""
 
     open: int
     last_withdrawal: int
+    withdrawn_at: int
 
 
 def consent_key(consent: bytes) -> bytes:
@@ -208,7 +221,7 @@ def site_key(study: bytes, site: str) -> bytes:
 
 
 class Consents:
-    """The slice: `consent/` id -> ConsentRecord; `site/` study site -> [open, last withdrawal height]."""
+    """The slice: `consent/` id -> ConsentRecord; `site/` study site -> SiteCount."""
 
     def __init__(self, cells: Cells) -> None:
         self._cells = cells
@@ -219,18 +232,22 @@ class Consents:
 
     def add(self, consent: ConsentId, record: ConsentRecord) -> None:
         self._cells.put(consent_key(consent), record.to_bytes())
-        if record.research is not None:
+        if record.research is not None and not record.hold:  # a hold permits nothing, whatever it names
             count = self.site(record.research)
-            self._count(record.research, SiteCount(count.open + 1, count.last_withdrawal))
+            self._count(record.research, count._replace(open=count.open + 1))
 
     def close(self, consent: ConsentId, record: ConsentRecord, header: Header) -> None:
         self._cells.delete(consent_key(consent))
-        if record.research is not None:
+        if record.research is not None and not record.hold:
             count = self.site(record.research)
-            self._count(record.research, SiteCount(count.open - 1, header.height))
+            self._count(record.research, SiteCount(count.open - 1, header.height, header.time))
+
+    def held(self, research: Research, header: Header) -> None:
+        """A patient who consented to this put everything on hold: as if withdrawn, but that the consent stays open."""
+        self._count(research, SiteCount(self.site(research).open, header.height, header.time))
 
     def site(self, research: Research) -> SiteCount:
-        value = decode(self._cells.get(site_key(research.study, research.site)) or b"\x82\0\0")
+        value = decode(self._cells.get(site_key(research.study, research.site)) or b"\x83\0\0\0")
         assert isinstance(value, list)
         return SiteCount(*value)  # type: ignore[arg-type]
 
@@ -267,6 +284,11 @@ def consent(
         if len(record.holds) >= MAX_HOLDS:
             raise TooManyHolds(MAX_HOLDS)
         handles.put(asked.handle, record.but(holds=(*record.holds, asked.id)))
+        _hold_research(record, header, consents)
+    elif record.research is not None:
+        raise ResearchHandle(asked.handle)
+    elif asked.research is not None:
+        handles.put(asked.handle, record.but(research=asked.id))
     elif handles.get(asked.handle) is None:
         handles.put(asked.handle, record)
     author, member = (None, signer.member) if isinstance(signer, MemberSigner) else (signer.author, None)
@@ -278,6 +300,12 @@ def consent(
         ),
     )  # fmt: skip
     dues.add(asked.end, DueKind.CONSENT_ENDS, asked.id)
+
+
+def _hold_research(record: HandleRecord, header: Header, consents: Consents) -> None:
+    held = None if record.research is None else consents.get(record.research)
+    if held is not None and held.research is not None:
+        consents.held(held.research, header)
 
 
 def _its_handle(asked: Consent, signer: MemberSigner | PasskeySigner, handles: Handles) -> HandleRecord:
@@ -329,7 +357,11 @@ def consent_ends(consent: ConsentId, header: Header, *, consents: Consents, hand
 
 def _close(consent: ConsentId, record: ConsentRecord, header: Header, consents: Consents, handles: Handles) -> None:
     consents.close(consent, record, header)
-    if record.hold:
-        handle = handles.get(record.handle)
-        assert handle is not None
+    if not record.hold and record.research is None:
+        return
+    handle = handles.get(record.handle)
+    assert handle is not None
+    if handle.research == consent:
+        handles.put(record.handle, handle.but(research=None))
+    else:
         handles.put(record.handle, handle.but(holds=tuple(each for each in handle.holds if each != consent)))

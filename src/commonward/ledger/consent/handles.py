@@ -110,7 +110,8 @@ class HandleRecord(Struct):
     """`own`, `mandates`: authors of passkeys. `holds`: open safety holds; while there is one, nothing is released.
 
     `member`: who enrolled it, or who first used it in a witnessed consent (then `own` may be empty for good).
-    `sealing`: the patient's X25519 key, to which openings and notices are sealed.
+    `sealing`: the patient's X25519 key, to which openings and notices are sealed. `research`: its research consent
+    while that is open: the only one that it then has.
     """
 
     member: MemberId = wire(1, parsed(parse_member_id))
@@ -119,6 +120,7 @@ class HandleRecord(Struct):
     holds: tuple[ConsentId, ...] = wire(4, items(parsed(parse_consent_id), 64))
     sealing: bytes | None = wire(5, octets(32), default=None)
     recovery: Recovery | None = wire(6, nested(Recovery), default=None)
+    research: ConsentId | None = wire(7, parsed(parse_consent_id), default=None)
 
     def but(self, **changes: object) -> "HandleRecord":
         """This record with some fields changed."""

@@ -2,20 +2,22 @@
 
 State: `studies` -> ids of those that are not over; `study/` id -> Study; `study-sites/` id -> members that ever
 enrolled; `study-site/` id member -> Site; `study-round/` id round -> Round (the last attempt at it); `spent/` member ->
-what its population's privacy has cost so far, at each order. Sites and rounds leave the state when a study is settled;
-the study itself stays, since its id must never stand for another.
+what its population's privacy has cost so far, at each order; `privacy` -> the cap, where genesis names one.
+
+Sites and rounds leave the state when a study is settled; the study itself stays, since its id must never stand for
+another.
 """
 
 from typing import Final
 
 from commonward.ledger.encoding import Digest, decode, encode
 from commonward.ledger.ids import BlockTime, Height, MemberId, StudyId, parse_height, parse_member_id, parse_study_id
+from commonward.ledger.rounds.budget import ORDERS, USUAL, PrivacyBudget
 from commonward.ledger.rounds.transactions import (
     ATTEMPT,
     MAX_MASK_KEYS,
     MAX_SEEDS,
     MEMBER,
-    ORDERS_OF_A_CHARGE,
     ROUND,
     ProposeStudy,
 )
@@ -189,6 +191,7 @@ class Round(Struct):
 
 
 STUDIES_KEY: Final = b"studies"
+PRIVACY_KEY: Final = b"privacy"
 
 
 def study_key(study: bytes) -> bytes:
@@ -211,7 +214,7 @@ def spent_key(member: str) -> bytes:
     return b"spent/" + member.encode()
 
 
-NOTHING_SPENT: Final = (0,) * ORDERS_OF_A_CHARGE
+NOTHING_SPENT: Final = (0,) * len(ORDERS)
 
 
 class Rounds:
@@ -253,7 +256,15 @@ class Rounds:
         assert isinstance(value, list)
         return tuple(each for each in value if isinstance(each, int))
 
+    def cap(self) -> PrivacyBudget:
+        """What each member may spend, over all studies."""
+        data = self._cells.get(PRIVACY_KEY)
+        return USUAL if data is None else PrivacyBudget.parse(data)
+
     # --------------------------------------------------------------------------------------------------------- writing
+
+    def put_cap(self, value: PrivacyBudget) -> None:
+        self._cells.put(PRIVACY_KEY, value.to_bytes())
 
     def put(self, value: Study) -> None:
         """Lists it among `studies` as long as it is not over."""

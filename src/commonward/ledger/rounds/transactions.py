@@ -7,6 +7,7 @@ say nothing to a stranger.
 from typing import ClassVar
 
 from commonward.ledger.ids import BlockTime, Digest, MemberId, StudyId, parse_member_id, parse_study_id
+from commonward.ledger.rounds.budget import MAX_DELTA, MIN_DELTA, ORDERS
 from commonward.ledger.rounds.words import (
     BANDS,
     LONGEST_DISPUTE,
@@ -41,7 +42,6 @@ ROUND = number(1, MAX_ROUNDS)
 ATTEMPT = number(1, 255)
 MAX_MASK_KEYS = 4
 MAX_SEEDS = 64
-ORDERS_OF_A_CHARGE = 16
 MAX_CHARGE = 1 << 40
 
 
@@ -100,10 +100,8 @@ class ProposeStudy(Payload):
     viewers: Digest = wire(14, DIGEST)
     waiver: bool = wire(15, FLAG)
     awaited: int | None = wire(16, number(1, MAX_SITES), default=None)
-    charge: tuple[int, ...] | None = wire(
-        17, items(number(1, MAX_CHARGE), ORDERS_OF_A_CHARGE, ORDERS_OF_A_CHARGE), default=None
-    )
-    delta: int | None = wire(18, number(1, 18), default=None)
+    charge: tuple[int, ...] | None = wire(17, items(number(1, MAX_CHARGE), len(ORDERS), len(ORDERS)), default=None)
+    delta: int | None = wire(18, number(MIN_DELTA, MAX_DELTA), default=None)
 
 
 @struct
