@@ -25,6 +25,7 @@ from commonward.adapters.store.blocks import BlockFiles
 from commonward.adapters.store.restoring import RestoreFiles
 from commonward.adapters.store.state import RocksStore
 from commonward.adapters.store.tiles import TileFiles
+from commonward.apps.forgotten import Forgotten
 from commonward.apps.settings import Settings
 from commonward.apps.syncing import open_history, open_snapshots
 from commonward.ledger.genesis import Genesis
@@ -160,11 +161,12 @@ class ConsensusEngine:
         self._keys = keys
         self._genesis = genesis
         self.replica = AgreeingReplica(
-            keys=keys, genesis=genesis, store=files.state, log_store=files.tiles, blocks=files.blocks, clock=clock
-        )
+            keys=keys, genesis=genesis, store=files.state, log_store=files.tiles, blocks=files.blocks, clock=clock,
+            keep_blocks=settings.keep_blocks,
+        )  # fmt: skip
         self._snapshots = open_snapshots(
             replica=self.replica, files=files, directory=settings.ledger_directory, shelf=settings.data / "snapshots",
-            genesis=genesis, clock=clock,
+            genesis=genesis, clock=clock, every=settings.snapshot_every,
         )  # fmt: skip
         self._files = files
         self._history: History[BlockFiles] | None = None
@@ -196,6 +198,7 @@ class ConsensusEngine:
             snapshots=self._snapshots,
             ask=peers.ask,
         )
+        self._forgotten = Forgotten(self._comet.status, peers.ask)
 
     async def _told(self, member: MemberId, body: bytes) -> bytes:
         try:
@@ -214,7 +217,7 @@ class ConsensusEngine:
 
     def work(self) -> list[Coroutine[Any, Any, None]]:
         history = [self._history.run()] if self._history is not None else []
-        return [self._comet.run(), self._exchange.run(), self.replica.run(), *history]
+        return [self._comet.run(), self._exchange.run(), self.replica.run(), self._forgotten.run(), *history]
 
     def line(self) -> Line:
         status = self._comet.status()
@@ -222,7 +225,7 @@ class ConsensusEngine:
             status.peers,
             status.of,
             status.catching_up,
-            status.trouble,
+            status.trouble or self._forgotten.trouble,
             status.height,
             status.power,
             status.signed_height,

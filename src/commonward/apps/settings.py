@@ -18,9 +18,15 @@ ENGINES: Final = {"solo": ("sequencer",), "cometbft": ("p2p", "p2p_peers")}
 
 _ALWAYS: Final = ("member", "listen", "signing", "peers", "passphrase_file")
 _TABLES: Final = ("peers", "p2p_peers")
-_NUMBERS: Final = ("grace_ms", "answer_grid_ms", "copies_expire_days", "idle_block_s", "tsa_every_s")
+_NUMBERS: Final = (
+    "grace_ms", "answer_grid_ms", "copies_expire_days", "idle_block_s", "tsa_every_s", "keep_blocks", "snapshot_every",
+)  # fmt: skip
 _TSA_EVERY_MIN_S: Final = 60
 _IDLE_BLOCK_MAX_S: Final = 20
+_KEEP_BLOCKS_MIN: Final = 400_000
+"""More than two days of blocks at the fastest pace (two a second): so long evidence of double signing counts. CometBFT
+keeps the header and votes of a block that is forgotten earlier, and then for ever."""
+_SNAPSHOT_EVERY_MIN: Final = 100
 
 
 class BadSettings(ValueError):
@@ -59,6 +65,8 @@ class Settings:
     p2p_peers: Mapping[str, Address] = field(default_factory=dict)  # cometbft: other members' `p2p`
     cometbft: str = ""  # cometbft: another program than the pinned CometBFT that make installs
     idle_block_s: int = 5  # cometbft: with nothing to do, a block this often; header times lag by it
+    keep_blocks: int = 2_000_000  # cometbft: so many of the last blocks CometBFT keeps; 0 for all
+    snapshot_every: int = 1000  # cometbft: a snapshot for members who join at each multiple of it; 0 for none
     grace_ms: int = 4 * 3600 * 1000  # care goes on under a consent proven live this long ago
     answer_grid_ms: int = 5  # answers leave on this grid, refusals on a coarser one: their time tells nothing
     copies_expire_days: int = 30  # received copies nobody relied on are destroyed after this
@@ -172,5 +180,8 @@ def _parsed(name: str, value: object, path: Path, data: Path) -> object:
         if name == "idle_block_s" and not 1 <= int(str(value)) <= _IDLE_BLOCK_MAX_S:
             # Header times lag by it, and a node cosigns nothing whose time is 30 s off.
             raise BadSettings(f"{where}: expected 1 to {_IDLE_BLOCK_MAX_S} seconds, got {value!r}")
+        least = {"keep_blocks": _KEEP_BLOCKS_MIN, "snapshot_every": _SNAPSHOT_EVERY_MIN}.get(name, 0)
+        if 0 < int(str(value)) < least:
+            raise BadSettings(f"{where}: expected 0, or at least {least:,}, got {value!r}")
         return int(str(value))
     return str(value)

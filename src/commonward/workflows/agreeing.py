@@ -34,6 +34,7 @@ from commonward.workflows.checking import Checker, Verdict
 from commonward.workflows.cosigning import SKEW_MS
 from commonward.workflows.indexes import BlockFacts, leaves_only
 from commonward.workflows.replica import CannotFollow, Replica
+from commonward.workflows.retaining import Retaining
 
 __all__ = ["Agreed", "AgreeingReplica", "WaitingFull"]
 
@@ -86,7 +87,7 @@ class AgreeingReplica(Replica):
 
     def __init__(self, *, keep_blocks: int = 0, **arguments: Any) -> None:
         """As `Replica`. `keep_blocks`: how many blocks the engine is asked to keep for others; 0 for all."""
-        self._keep_blocks = keep_blocks
+        self._retaining = Retaining(keep_blocks, arguments["genesis"].height)
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="signatures")
         self._waiting = _Waiting()
         self._executed: tuple[Staged, Record, Note] | None = None
@@ -305,7 +306,7 @@ class AgreeingReplica(Replica):
             self._waiting.clear()
             self._cosign_agreed(header, idle=staged.idle)
             self._tell(staged)
-        return max(0, header.height - self._keep_blocks + 1) if self._keep_blocks else 0
+        return self._retaining.height(header.height)
 
     def _cosign_agreed(self, header: Header, *, idle: bool) -> None:
         """The latest checkpoint, unless we are catching up: then the last of it is cosigned at the next tick.

@@ -165,7 +165,10 @@ class BlockFiles:
         self._open_before()
 
     def prune(self, height: int) -> int:
-        """Let go of whole files of blocks below `height`; the first block still held. Not while one is appended."""
+        """Let go of whole files of blocks below `height`; the first block still held. Not while one is appended.
+
+        No node does: consents that stand, marks and anchors are read from their blocks for as long as they count.
+        """
         self._check_open()
         if self._before is not None:
             if height < self._first:
