@@ -1,5 +1,6 @@
 """Every rule gives the bytes that the vectors say, on whatever processor and beside whatever linear algebra."""
 
+import importlib
 import json
 import os
 import subprocess
@@ -9,22 +10,22 @@ from typing import Any
 
 import pytest
 
-# numpy says which loops it has for which processors only here; these are the names that it lets one switch off.
-from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
-
 from commonward.ledger.rounds.words import Rule
 from tests.aggregationkit import VECTORS, answer, inputs, tensor, told_answer, wide_case
 
 ROOT = Path(__file__).parents[2]
 TOLD = json.loads(VECTORS.read_text())
-DISPATCHED = [each for each in __cpu_dispatch__ if __cpu_features__.get(each)]
+# numpy says only there which loops it has for which processors, by the names with which they can be switched off.
+NUMPY: Any = importlib.import_module("numpy._core._multiarray_umath")
+FEATURES: dict[str, bool] = NUMPY.__cpu_features__
+DISPATCHED: list[str] = [each for each in NUMPY.__cpu_dispatch__ if FEATURES.get(each)]
 KERNELS = {"X86_V2": "Nehalem", "X86_V3": "Haswell", "X86_V4": "SkylakeX"}
 """A kernel of OpenBLAS for each level of x86-64: set only where the processor has it, as it is used without asking."""
 
 
 def settings() -> list[tuple[str, str]]:
     """(features switched off, OpenBLAS kernel): all of them off, one more on each time, until none is off."""
-    kernels = [kernel for level, kernel in KERNELS.items() if __cpu_features__.get(level)] or [""]
+    kernels = [kernel for level, kernel in KERNELS.items() if FEATURES.get(level)] or [""]
     steps = [" ".join(DISPATCHED[at:]) for at in range(len(DISPATCHED) + 1)]
     return [(off, kernels[at % len(kernels)]) for at, off in enumerate(steps)]
 
