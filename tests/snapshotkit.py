@@ -45,6 +45,9 @@ class MemoryShelf:
     def chunk(self, height: int, index: int) -> bytes:
         return self.kept[height][1][index]
 
+    def told(self, height: int) -> None:
+        assert height in self.kept
+
     def make(self) -> "MemoryMaking":
         return MemoryMaking(self)
 

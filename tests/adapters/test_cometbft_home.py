@@ -141,3 +141,30 @@ def test_a_socket_is_reached_however_long_the_path_to_the_home(tmp_path: Path) -
         assert (far.directory / "abci.sock").read_text() == "here"
         far.close()
         near.close()
+
+
+def test_a_state_sync_begins_anew_without_what_an_earlier_one_left_but_never_without_what_was_signed(
+    tmp_path: Path,
+) -> None:
+    home = written(tmp_path)
+    data = home.directory / "data"
+    (data / "state.db").mkdir()
+    (data / "state.db" / "000001.log").write_bytes(b"bootstrapped")
+    voted = (home.directory / VOTE_STATE).read_bytes()
+    home.start_over()
+    assert not (data / "state.db").exists() and (home.directory / VOTE_STATE).read_bytes() == voted
+
+    (data / "blockstore.db").mkdir()
+    home.begin()
+    home.start_over()
+    assert (data / "blockstore.db").exists(), "who has a block goes on with it"
+
+
+def test_a_home_that_lost_what_was_signed_is_not_emptied(tmp_path: Path) -> None:
+    """Empty, it would get a vote state that says nothing was signed."""
+    home = written(tmp_path)
+    (home.directory / "data" / "blockstore.db").mkdir()
+    (home.directory / VOTE_STATE).unlink()
+    home.start_over()
+    with pytest.raises(HomeDamaged):
+        written(tmp_path)

@@ -4,6 +4,8 @@ import asyncio
 import gc
 import random
 import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -68,12 +70,15 @@ def test_pieces_that_were_spilled_come_back_once_and_in_order(tmp_path: Path) ->
     assert list(making.spilled("6-3f")) == [] == list(making.spilled("never"))
 
 
-def test_a_snapshot_that_somebody_fetches_outlives_newer_ones_for_a_while(tmp_path: Path) -> None:
+@pytest.mark.parametrize("heard", [SnapshotFiles.told, partial(SnapshotFiles.chunk, index=0)])
+def test_a_snapshot_that_somebody_heard_of_or_fetches_outlives_newer_ones_for_a_while(
+    tmp_path: Path, heard: Callable[[SnapshotFiles, int], object]
+) -> None:
     now = Now()
     files = SnapshotFiles(tmp_path, now)
     for height in (10, 20, 30):
         keep(files, height, b"x")
-    files.chunk(10, 0)
+    heard(files, 10)
     files.prune()
     assert files.heights() == [10, 20, 30]
     now.ms = LINGER_MS

@@ -82,11 +82,15 @@ class KeptMaking(Making, Protocol):
 
 
 class SnapshotShelf(Protocol):
-    """Snapshots on disk, by height. `manifest` and `chunk` raise LookupError; all may raise what the disk brings."""
+    """Snapshots on disk, by height. `manifest` and `chunk` raise LookupError; all may raise what the disk brings.
+
+    `told`: somebody has heard of it and may ask for its chunks over the next minutes, as who asked for one may.
+    """
 
     def heights(self) -> list[int]: ...
     def manifest(self, height: int) -> bytes: ...
     def chunk(self, height: int, index: int) -> bytes: ...
+    def told(self, height: int) -> None: ...
     def make(self) -> KeptMaking: ...
     def prune(self) -> None: ...
 
@@ -204,12 +208,13 @@ class SnapshotStore:
     # ---------------------------------------------------------------------------------------------------- what we have
 
     def offers(self) -> list[Offered]:
-        """The snapshots that can be fetched here. Never raises."""
+        """The snapshots that can be fetched here, for somebody who asks: they stay a while. Never raises."""
         found = []
         try:
             for height in self._shelf.heights():
                 data = self._shelf.manifest(height)
                 manifest = Manifest.parse(data)
+                self._shelf.told(height)
                 found.append(Offered(height, FORMAT, manifest.chunks, snapshot_hash(data), data))
         except Exception as why:
             _log.warning("snapshots_not_listed", why=str(why))

@@ -139,6 +139,8 @@ class CometApplication:
         self._chain = chain
         self._first_height = first_height
         self._snapshots = snapshots or NoSnapshots()
+        self.sync_steps = 0
+        """Snapshots offered to us and chunks brought, so far: whether a state sync goes on is seen here alone."""
         self._handlers: Mapping[str, Callable[[Request], Awaitable[Response]]] = {
             "info": self._info,
             "init_chain": self._init_chain,
@@ -256,6 +258,7 @@ class CometApplication:
         return Response(load_snapshot_chunk=ResponseLoadSnapshotChunk(chunk=chunk))
 
     async def _offer(self, request: Request) -> Response:
+        self.sync_steps += 1
         asked = request.offer_snapshot
         offered = asked.snapshot
         answer = self._snapshots.offer(
@@ -264,6 +267,7 @@ class CometApplication:
         return Response(offer_snapshot=ResponseOfferSnapshot(result=answer.name))
 
     async def _apply(self, request: Request) -> Response:
+        self.sync_steps += 1
         asked = request.apply_snapshot_chunk
         done = await self._snapshots.apply(asked.index, asked.chunk, asked.sender)
         return Response(

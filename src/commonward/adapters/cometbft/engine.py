@@ -49,6 +49,7 @@ _STEADY_S: Final = 30.0  # a process that lived this long is begun anew without 
 _LOOK_S: Final = 1.0
 _REDIAL_S: Final = 15.0
 _TURN_S: Final = 5.0
+_SYNC_S: Final = 150.0  # longer than CometBFT waits for a chunk before it tries another snapshot
 
 _log = structlog.get_logger(__name__)
 
@@ -185,6 +186,8 @@ class CometEngine:
         start = await self._start()
         if start is None:
             return None
+        if start[0] > self._replica.info()[0]:
+            self._home.start_over()
         _log.info("state_sync", from_height=start[0], header=start[1])
         return state_sync(await servers.start(), start)
 
@@ -236,7 +239,8 @@ class CometEngine:
         rpc = Rpc(self._home.socket(RPC_SOCKET))
         line = Line(self._replica, rpc, self._cosigned)
         attached = False
-        dialled = time.monotonic()
+        dialled = moved = time.monotonic()
+        steps = self._application.sync_steps
         try:
             while True:
                 try:
@@ -244,6 +248,13 @@ class CometEngine:
                     self._trouble = ""
                     if standing.height:
                         self._home.begin()
+                    elif syncing and steps != self._application.sync_steps:
+                        steps, moved = self._application.sync_steps, time.monotonic()
+                    elif syncing and time.monotonic() - moved > _SYNC_S:
+                        moved = time.monotonic()
+                        if await self._stalled():
+                            await self._child.stop()
+                            return
                 except RpcAway as why:
                     self._trouble = str(why)
                     await asyncio.sleep(_LOOK_S / 4)
@@ -267,6 +278,15 @@ class CometEngine:
         finally:
             await line.end()
             await rpc.close()
+
+    async def _stalled(self) -> bool:
+        """Whether a state sync that no longer moves can begin anew: CometBFT's may end without its process, hold every
+        member for a liar, or have restored a state whose next block nobody keeps."""
+        start = await self._start()
+        if start is None or start[0] <= self._replica.info()[0]:
+            return False
+        _log.warning("state_sync_stalled", do="CometBFT starts again, from what the others have now")
+        return True
 
     async def _unwanted(self, standing: Standing) -> bool:
         """Whether a node is connected that is no member's any more, and it is our turn to do something about it.

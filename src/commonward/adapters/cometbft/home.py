@@ -14,6 +14,7 @@ import base64
 import contextlib
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -27,17 +28,9 @@ from commonward.ledger.ids import MemberId, Purpose
 from commonward.ledger.members import validator_address
 
 __all__ = [
-    "ABCI_SOCKET",
-    "RPC_SOCKET",
-    "VOTE_STATE",
-    "Facts",
-    "Home",
-    "HomeDamaged",
-    "Tuning",
-    "chain_id",
-    "first_height",
+    "ABCI_SOCKET", "RPC_SOCKET", "VOTE_STATE", "Facts", "Home", "HomeDamaged", "Tuning", "chain_id", "first_height",
     "node_id",
-]
+]  # fmt: skip
 
 VOTE_STATE: Final = Path("data/priv_validator_state.json")
 ABCI_SOCKET: Final = "abci.sock"
@@ -193,6 +186,13 @@ class Home:
 
     def begin(self) -> None:
         (self.directory / _BEGUN).touch(mode=0o600)
+
+    def start_over(self) -> None:
+        """Drop what a state sync left that came to no block: CometBFT would go on from there. What this validator
+        signed stays. Raises OSError."""
+        if not self.begun() and (self.directory / VOTE_STATE).exists():
+            for path in (self.directory / "data").glob("*/"):
+                shutil.rmtree(path)
 
     def socket(self, name: str) -> Path:
         """Where we find a socket of the home; through an open handle where its path is too long for one."""

@@ -115,8 +115,13 @@ class LightServers:
                 question = json.loads(await request.read())
                 number = question.get("id", -1)
                 passed = {"method": question["method"], "params": question.get("params") or {}}
-                answer = json.loads(await self._ask(member, LIGHT_PATH, json.dumps(passed).encode()))
-            except (PeerAway, ValueError, KeyError, AttributeError) as why:
+                async with asyncio.timeout(_PATIENCE_S):
+                    answer = json.loads(await self._ask(member, LIGHT_PATH, json.dumps(passed).encode()))
+            except (PeerAway, TimeoutError) as why:
+                # In words that CometBFT's light client takes for "not here": it asks another, and this one again
+                # later. After any other error it would never ask this member again, and give up after the last.
+                answer = json.loads(_error(f"height 0 is not available: {member}: {why or 'no answer in time'}"[:200]))
+            except (ValueError, KeyError, AttributeError) as why:
                 answer = json.loads(_error(f"{member}: {why}"[:200]))
             return web.json_response({"jsonrpc": "2.0", "id": number, **answer})
 

@@ -5,7 +5,7 @@
     snapshots/making/                     gone after a crash
 
 A member that has heard of a snapshot asks for its chunks over the next minutes, so one goes only when `keep` newer ones
-are there and nobody has asked for it lately.
+are there and nobody has heard of it or asked for it lately; or when there are `MOST` newer ones, for disks are finite.
 """
 
 import os
@@ -23,7 +23,7 @@ LINGER_MS = 10 * 60 * 1000
 
 
 class SnapshotFiles:
-    """A directory of snapshots. One thread makes, another reads."""
+    """A directory of snapshots. One thread makes, another reads. Implements `workflows.snapshots.SnapshotShelf`."""
 
     def __init__(self, path: Path, now: Callable[[], int], *, keep: int = KEEP) -> None:
         """Open or create the directory (0700). `now`: milliseconds, for how long ago somebody asked."""
@@ -56,8 +56,12 @@ class SnapshotFiles:
 
     def chunk(self, height: int, index: int) -> bytes:
         """Raises LookupError when there is no such chunk."""
-        self._asked[height] = self._now()
+        self.told(height)
         return self._read(height, _chunk_name(index))
+
+    def told(self, height: int) -> None:
+        """Somebody has heard of it: it stays for `LINGER_MS` from now, newer ones or not."""
+        self._asked[height] = self._now()
 
     def _read(self, height: int, name: str) -> bytes:
         try:
