@@ -26,7 +26,7 @@ def pieces(size: int) -> Iterator[slice]:
 
 
 def divide(sums: Integers, count: int) -> Integers:
-    """(2 S + N) // (2 N): the nearest integer to S / N, halves upwards. |S| < 2^62 and 0 < N < 2^30."""
+    """(2 S + N) // (2 N): the nearest integer to S / N, halves upwards. |S| <= 2^32 N and 0 < N < 2^30."""
     return np.floor_divide(np.add(np.multiply(sums, 2), count), 2 * count)
 
 
