@@ -57,7 +57,9 @@ ROLES: Final[Mapping[MemberKind, frozenset[str]]] = MappingProxyType(
             }
         ),
         MemberKind.INSURER: frozenset({"claims-officer", "records-officer", "privacy-officer"}),
-        MemberKind.AUTHORITY: frozenset({"epidemiologist", "inspector", "records-officer", "privacy-officer"}),
+        MemberKind.AUTHORITY: frozenset(
+            {"epidemiologist", "inspector", "records-officer", "privacy-officer", "ethics-officer"}
+        ),
         MemberKind.RESEARCH: frozenset({"researcher", "records-officer", "privacy-officer", "ethics-officer"}),
     }
 )

@@ -6,7 +6,7 @@ Each begins with an identity check in person; its words are sealed here and comm
 from dataclasses import dataclass
 
 from commonward.ledger.consent import Assurance as LedgerAssurance
-from commonward.ledger.consent import Consent, Cosigned, Enrol, Mandate, Passkey, StartRecovery, Withdraw
+from commonward.ledger.consent import Consent, Cosigned, Enrol, Mandate, Passkey, Research, StartRecovery, Withdraw
 from commonward.ledger.encoding import Digest
 from commonward.ledger.ids import Algorithm, BlockTime, ConsentId, CredentialId, Handle, LedgerId, MemberId, Purpose
 from commonward.ledger.possession import PasskeyPurpose, cosignature_digest, possession_digest
@@ -167,9 +167,15 @@ class WitnessedForm(Message):
 
 
 def consent_payload(
-    opening: ConsentOpening, root: Digest, handle: Handle, assurance: LedgerAssurance, end: int, hold: bool
+    opening: ConsentOpening,
+    root: Digest,
+    handle: Handle,
+    assurance: LedgerAssurance,
+    end: int,
+    hold: bool,
+    research: Research | None = None,
 ) -> Consent:
-    """The transaction that stands for a consent's opening."""
+    """The transaction that stands for a consent's opening. `research`: the study and site that it is for."""
     return Consent(
         opening.consent,
         handle,
@@ -179,6 +185,7 @@ def consent_payload(
         commit(commitments.RECIPIENTS, opening.recipients_salt, list(opening.recipients)),
         commit(commitments.FORM, opening.form_salt, opening.form),
         hold,
+        research,
     )
 
 

@@ -39,6 +39,7 @@ class Event(IntEnum):
     LINKED = 12
     REVIEWED = 13
     OPENED_LATE = 14  # a consent or withdrawal was seen on the ledger before its opening came
+    STUDY = 15  # proposed, voted on, enrolled in, left
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,8 @@ from commonward.workflows.ports import WorldError
 from commonward.workflows.recall import Recalls
 from commonward.workflows.release import Releases
 from commonward.workflows.requests import Requests
+from commonward.workflows.research_consents import ResearchConsents
+from commonward.workflows.studying import Studying
 from commonward.workflows.submitting import LedgerRefused
 from commonward.workflows.timestamps import Stamping, TimeStamps
 
@@ -46,7 +48,10 @@ class Office:
         self.log_roots = LogRoots(member)
         self.accusing = Accusing(member)
         self.gate = Gate(member, self.openings, self.mailbox)
+        self.studying = Studying(member)
+        self.research = ResearchConsents(member, self.openings, self.holdings, self.enrolment)
         self.desk = Desk(member, self.openings, self.releases, self.holdings, self.recalls, self.mailbox)
+        self.desk.handlers.update(self.studying.handlers)
 
     async def tick(self) -> list[str]:
         """One tick: anchors, then everything that was left over. What fails now is tried at the next tick.

@@ -6,7 +6,7 @@ Reading the log is `patient_log`.
 
 from dataclasses import dataclass, field, replace
 
-from commonward.ledger.consent import Assurance, Withdraw
+from commonward.ledger.consent import Assurance, Research, Withdraw
 from commonward.ledger.encoding import Digest, decode, encode
 from commonward.ledger.ids import ConsentId, Handle, MemberId
 from commonward.ledger.proofs import ProofKind
@@ -134,11 +134,18 @@ class Patient:
     # consents
 
     async def grant(
-        self, rules: tuple[Rule, ...], *, days: int = 365, form: bytes = b"", hold: bool = False
+        self,
+        rules: tuple[Rule, ...],
+        *,
+        days: int = 365,
+        form: bytes = b"",
+        hold: bool = False,
+        research: Research | None = None,
     ) -> Delivered:
         """Gives a consent and opens it: all of it to the linked custodians, to others only the permits naming them.
 
-        Raises NotAccepted; NotAccepted with code -1 when the ledger could not be reached.
+        `research`: the study and site that it is for; it then takes a handle that has no such consent open. Raises
+        NotAccepted; NotAccepted with code -1 when the ledger could not be reached.
         """
         consent = ConsentId(self._entropy.bytes(16))
         tree = RulesTree([rule.to_value() for rule in rules], self._entropy.bytes(32))
@@ -147,7 +154,7 @@ class Patient:
             consent, tree.open_all(), recipients, self._entropy.bytes(32), form, self._entropy.bytes(32)
         )
         end = midnight_after(self.gate.now(), days)
-        payload = consent_payload(opening, tree.root, self.handle, self._assurance, end, hold)
+        payload = consent_payload(opening, tree.root, self.handle, self._assurance, end, hold, research)
         landed = await self._land(payload)
         self.wallet = replace(self.wallet, given=(*self.wallet.given, Given(opening, landed.digest, hold)))
         return await self.deliver(consent)

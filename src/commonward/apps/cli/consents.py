@@ -11,7 +11,8 @@ from commonward.apps.cli.output import AWAY, AsJson, Wallet, emit, fail
 from commonward.apps.cli.plain import plain
 from commonward.apps.cli.wallets import Language, PinFile, Session, Yes, session, to_consent
 from commonward.apps.signing.signer import rules_of
-from commonward.ledger.ids import ConsentId
+from commonward.ledger.consent import Research
+from commonward.ledger.ids import ConsentId, parse_member_id, parse_study_id
 from commonward.records.rules import Effect, Rule, Scope, everything_but
 from commonward.records.sensitivity import default_sensitivity
 from commonward.workflows.patient import Delivered, Given
@@ -29,7 +30,7 @@ def add_to(app: typer.Typer) -> None:
 @_consent.command()
 def grant(
     wallet: Wallet,
-    to: Annotated[list[str], typer.Option(help="A member that may ask; may be repeated.")],
+    to: Annotated[list[str] | None, typer.Option(help="A member that may ask; may be repeated.")] = None,
     at: Annotated[list[str] | None, typer.Option(help="A custodian whose records are meant; all without.")] = None,
     purpose: Annotated[list[str] | None, typer.Option(help="TREAT and ETREAT without.")] = None,
     but: Annotated[
@@ -37,6 +38,10 @@ def grant(
         typer.Option("--except", help="Everything but this class of sensitive records; may be repeated."),
     ] = None,
     everything: Annotated[bool, typer.Option(help="Sensitive records of every kind, too.")] = False,
+    study: Annotated[
+        str | None, typer.Option(help="To take part in this study (its id), with --site; a wallet takes part in one.")
+    ] = None,
+    site: Annotated[str | None, typer.Option(help="With --study: the member whose records of you it may read.")] = None,
     days: Annotated[int, typer.Option(min=1, help="Until the midnight after so many days.")] = 365,
     pin_file: PinFile = None,
     lang: Language = "en",
@@ -45,9 +50,25 @@ def grant(
 ) -> None:
     """Give a consent and open it to whom it concerns. Without --except or --everything: nothing sensitive."""
     with session(wallet, pin_file, lang, yes=yes) as it:
+        research = _research(study, site, [*(to or []), *(at or []), *(purpose or [])])
+        if research is not None:
+            to, at, purpose = [research.site], [research.site], ["HRESCH"]
+        elif not to:
+            fail("expected --to MEMBER, or --study and --site")
         rules = _rules(it, to, at or [], purpose or ["TREAT", "ETREAT"], but or [], everything=everything)
-        told = asyncio.run(_granted(it, rules, days))
+        told = asyncio.run(_granted(it, rules, days, research))
         _tell(it, told, as_json=as_json)
+
+
+def _research(study: str | None, site: str | None, others: list[str]) -> Research | None:
+    if study is None and site is None:
+        return None
+    if study is None or site is None or others:
+        fail("expected --study and --site together, without --to, --at and --purpose: they follow from it")
+    try:
+        return Research(parse_study_id(bytes.fromhex(study)), parse_member_id(site))
+    except ValueError as cause:
+        fail(f"--study, --site: {plain(str(cause))}")
 
 
 def _rules(
@@ -73,9 +94,9 @@ def _rules(
     return (Rule(1, Effect.PERMIT, Scope(members=who, purposes=why, custodians=where)),)
 
 
-async def _granted(it: Session, rules: tuple[Rule, ...], days: int) -> Delivered:
+async def _granted(it: Session, rules: tuple[Rule, ...], days: int, research: Research | None) -> Delivered:
     await _ready(it)
-    return await it.patient.grant(rules, days=days)
+    return await it.patient.grant(rules, days=days, research=research)
 
 
 async def _ready(it: Session) -> None:

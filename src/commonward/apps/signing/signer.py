@@ -12,7 +12,7 @@ from typing import Final
 
 from commonward.apps.signing.passkey import SoftwarePasskey
 from commonward.apps.signing.words import Words
-from commonward.ledger.consent import Consent, EndMandate, RotatePasskey, StopRecovery, Withdraw
+from commonward.ledger.consent import Consent, EndMandate, Research, RotatePasskey, StopRecovery, Withdraw
 from commonward.ledger.encoding import encode
 from commonward.ledger.ids import Algorithm, ConsentId, CredentialId, Digest, Handle, LedgerId
 from commonward.ledger.proofs import PasskeyProof, ProofKind, der_to_rs_low_s
@@ -174,9 +174,13 @@ class SoftwareSigner:
         title = self._words("hold" if payload.hold else "consent")
         return title, [
             *self._rules(opening),
+            *([] if payload.research is None else [self._research(payload.research)]),
             self._words("until", date=self._words.date(payload.end)),
             self._words("handle", handle=payload.handle.hex()),
         ]
+
+    def _research(self, research: Research) -> str:
+        return self._words("study", study=research.study.hex(), site=self._member(research.site))
 
     def _rules(self, opening: ConsentOpening) -> list[str]:
         sensitive = frozenset(default_sensitivity().sensitive)

@@ -30,7 +30,7 @@ from commonward.apps.signing.passkey import SoftwarePasskey
 from commonward.apps.signing.proven import Seen
 from commonward.apps.signing.signer import SoftwareSigner, unwrap_sealing, wrap_sealing
 from commonward.apps.signing.words import Words
-from commonward.ledger.consent import Withdraw
+from commonward.ledger.consent import Research, Withdraw
 from commonward.ledger.encoding import Digest, decode, encode
 from commonward.ledger.genesis import Genesis, GenesisError, SignedGenesis
 from commonward.ledger.ids import ConsentId, Handle, LedgerId, MemberId, parse_member_id
@@ -131,7 +131,13 @@ class KeptPatient(Patient):
         return any(each.consent == given.opening.consent for each in self.kept.pending)
 
     async def grant(
-        self, rules: tuple[Rule, ...], *, days: int = 365, form: bytes = b"", hold: bool = False
+        self,
+        rules: tuple[Rule, ...],
+        *,
+        days: int = 365,
+        form: bytes = b"",
+        hold: bool = False,
+        research: Research | None = None,
     ) -> Delivered:
         """As `Patient.grant`; the opening and the signed bytes are kept before they are sent."""
         consent = ConsentId(self._entropy.bytes(16))
@@ -142,7 +148,7 @@ class KeptPatient(Patient):
         )
         self.signs.knows(opening)
         end = midnight_after(self.gate.now(), days)
-        raw = await self.sign(consent_payload(opening, tree.root, self.handle, self._assurance, end, hold))
+        raw = await self.sign(consent_payload(opening, tree.root, self.handle, self._assurance, end, hold, research))
         pending = Pending(raw, consent)
         self.wallet = replace(self.wallet, given=(*self.wallet.given, Given(opening, pending.digest, hold)))
         self.save(pending=(*self.kept.pending, pending))

@@ -20,6 +20,7 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     "stop-recovery": ("Stop the recovery of your handle: a new passkey would have taken over", "阻止找回：否则新的通行密钥将接管"),
     "end-mandate": ("End the right of a representative to speak for you", "终止代理人代表您的权利"),
     "rotate": ("Add or replace a passkey of yours", "增加或更换您的通行密钥"),
+    "study": ("to take part in study {study} at {site}; a model that learnt from it before you withdraw stays", "参加 {site} 的研究 {study}；撤回之前已学成的模型不会消失"),
     "until": ("until {date} (UTC)", "有效期至 {date}（UTC）"),
     "expires": ("this signature can be used until {time}", "此签名在 {time} 之前可用"),
     "handle": ("for handle {handle}", "标识 {handle}"),
