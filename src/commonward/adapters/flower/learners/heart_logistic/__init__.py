@@ -1,0 +1,1 @@
+"""Logistic regression by gradient descent, for FedAvg and its kin, with privacy where asked."""

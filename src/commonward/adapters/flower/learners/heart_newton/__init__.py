@@ -1,0 +1,1 @@
+"""Logistic regression by Newton steps: gradient and Hessian of each site, one solve by all."""
