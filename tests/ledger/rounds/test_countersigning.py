@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from commonward.ledger.ids import MemberId
-from commonward.ledger.rounds import Status
+from commonward.ledger.rounds import Dispute, Status
 from commonward.ledger.rounds.refusals import (
     AgainstFinal,
     AlreadyCountersigned,
@@ -67,6 +67,30 @@ def test_an_aggregator_that_alters_the_model_needs_more_than_two_thirds(kit):
     kit.accept(signature(kit, asked, model="altered"), by="south")
     assert (round_of(kit, asked).attempt, study_of(kit, asked).round) == (2, 0)
     assert study_of(kit, asked).model == asked.model
+
+
+def test_two_thirds_of_the_sites_can_agree_on_a_false_model_and_the_rest_can_only_dispute(kit):
+    """The ledger checks order, freshness, budget, quorum and chain, not arithmetic: this is the limit of it."""
+    asked = begun(kit)
+    submit_all(kit, asked)
+    honest, false = signature(kit, asked), signature(kit, asked, model="false")
+    accept_all(kit, *((false, site) for site in SITES[:3]))
+    assert study_of(kit, asked).model == false.model
+    kit.refuse(AgainstFinal, honest, by="south")
+    kit.accept(Dispute(asked.study, 1, commitment("claim")), by="south")
+    site = kit.machine.view().rounds.site(asked.study, "south")
+    assert site is not None and site.disputes == (1,)
+
+
+def test_a_set_that_its_deadline_fixes_is_countersigned_from_the_next_block_on(kit):
+    """The due runs before the block's transactions, what it fixes counts after them."""
+    asked = begun(kit)
+    submit_all(kit, asked, SITES[:3])
+    said = signature(kit, asked)
+    kit.later(asked.waits.updates + 1000)
+    assert isinstance(together(kit, (said, "north"))[0], SetNotFixed)
+    assert round_of(kit, asked).fixed == kit.machine.tip.height
+    kit.accept(said, by="north")
 
 
 def test_what_a_site_signs_must_follow_from_the_set_and_the_round_before(kit):

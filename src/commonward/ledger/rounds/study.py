@@ -214,7 +214,7 @@ def spent_key(member: str) -> bytes:
     return b"spent/" + member.encode()
 
 
-NOTHING_SPENT: Final = (0,) * len(ORDERS)
+NOTHING_SPENT: Final[tuple[int, ...]] = (0,) * len(ORDERS)
 
 
 class Rounds:
