@@ -2,6 +2,7 @@
 
 import pytest
 
+from commonward.workflows.indexes import PAST, past_missing
 from commonward.workflows.messages import OPENING, OpeningAck, Relayed, Why
 from commonward.workflows.ports import PeerAway
 from commonward.workflows.requests import DisplayRefused, RequestRefused
@@ -55,6 +56,22 @@ async def test_a_custodian_that_never_gets_the_opening_stops_all_releases_of_the
             assert refused.value.why is Why.NOTHING
             await c.all_tick()
         assert c.north.office.openings.watch(), "and its own desk says which is missing"
+
+
+async def test_a_custodian_that_does_not_know_the_past_yet_releases_nothing_but_in_an_emergency() -> None:
+    """Restored from a snapshot, it finds no consent from before until its history is whole: an old deny among them."""
+    async with Calm() as c:
+        ada = await ada_of(c)
+        told = await ada.grants(permit("south"))
+        index = c.north.office.member.ports.ledger.indexes  # type: ignore[attr-defined]
+        index.put(past_missing(1))
+        with pytest.raises(RequestRefused) as refused:
+            await c.south.fetches(ada, "north", consent=told.consent)
+        assert refused.value.why is Why.NOTHING
+        south = c.south
+        await south.office.glass.break_glass(south.staff("clinician"), south.visit(ada), c.north.name, "unconscious")
+        index.put({PAST: None})
+        await c.south.fetches(ada, "north", consent=told.consent)
 
 
 async def test_a_member_that_drops_what_it_should_pass_on_is_seen_and_gone_around() -> None:

@@ -97,6 +97,10 @@ class LedgerReads:
     def consents_of(self, handle: Handle) -> Sequence[Entry]:
         return [entry for index in self._index.consents_of(handle) if (entry := self.entry(index)) is not None]
 
+    def awaits_past(self) -> bool:
+        # Of a ledger that goes on from another nothing comes (`apps.syncing.open_history`).
+        return self._index.lacks_past and self._machine.genesis.imported is None
+
     def leaf(self, index: int) -> bytes | None:
         row = self._index.row(index) if index >= 0 else None
         if row is not None:

@@ -192,6 +192,11 @@ class Ledger(Protocol):
         """Accepted `Consent` and `Withdraw` entries that concern a handle, in log order."""
         ...
 
+    def awaits_past(self) -> bool:
+        """Whether blocks from before the snapshot that this node started from are still to come: until then what they
+        hold is not found here, a patient's old deny among it."""
+        ...
+
     def leaf(self, index: int) -> bytes | None:
         """The log leaf's own bytes (an outcome leaf or a block leaf); None beyond the tip."""
         ...

@@ -152,6 +152,8 @@ class Releases:
         glass = request.glass is not None
         if link is None:
             raise Refused(Why.NOTHING, "this handle is not linked here")
+        if not glass and member.ports.ledger.awaits_past():
+            raise Refused(Why.NOTHING, "what patients signed before this node's snapshot is not here yet")
         if not glass and self._openings.unopened(request.handle):
             self._openings.note_unopened(request.handle)
             raise Refused(Why.NOTHING, "something the patient signed has not been opened here yet")
