@@ -4,10 +4,10 @@ from dataclasses import replace
 
 from commonward.ledger.ids import MemberId
 from commonward.ledger.rounds import Dispute, Status
-from commonward.ledger.rounds.refusals import (
+from commonward.ledger.rounds.refusals import NotEnrolled
+from commonward.ledger.rounds.round_refusals import (
     AgainstFinal,
     AlreadyCountersigned,
-    NotEnrolled,
     NotToExclude,
     RoundNotOpen,
     SetNotFixed,

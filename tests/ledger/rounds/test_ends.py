@@ -4,16 +4,13 @@ from dataclasses import replace
 
 from commonward.ledger.rounds import Dispute, Status
 from commonward.ledger.rounds.closing import keeps_updates
-from commonward.ledger.rounds.refusals import (
+from commonward.ledger.rounds.refusals import NotEnrolled, StudyNotApproved, StudyOver, StudyUnknown
+from commonward.ledger.rounds.round_refusals import (
     AlreadyDisputed,
     DisputeLate,
-    NotEnrolled,
     NotProposer,
     RoundNotFinal,
     RoundUnderWay,
-    StudyNotApproved,
-    StudyOver,
-    StudyUnknown,
     WrongEnd,
 )
 from tests.ledger.rounds.studykit import (

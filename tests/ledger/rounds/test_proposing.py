@@ -11,7 +11,6 @@ from commonward.ledger.rounds.refusals import (
     ApprovalClosed,
     ChargeNotSound,
     ModeAgainstRule,
-    NotProposer,
     PrivacyNotWaived,
     StudyOutOfBounds,
     StudyOver,
@@ -21,6 +20,7 @@ from commonward.ledger.rounds.refusals import (
     TooManyStudies,
     WaiverNotAsked,
 )
+from commonward.ledger.rounds.round_refusals import NotProposer
 from commonward.ledger.rulebook import NotYourRole
 from tests.ledger.rounds.studykit import (
     CHARGE,

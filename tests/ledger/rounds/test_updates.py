@@ -5,11 +5,11 @@ from dataclasses import replace
 from commonward.ledger.consent import Withdraw
 from commonward.ledger.refusals import Replayed
 from commonward.ledger.rounds import LeaveStudy, Status
-from commonward.ledger.rounds.refusals import (
+from commonward.ledger.rounds.refusals import NotEnrolled
+from commonward.ledger.rounds.round_refusals import (
     BudgetExceeded,
     ManifestStale,
     NoMaskKeys,
-    NotEnrolled,
     NotInRound,
     RoundNotOpen,
     UpdateRepeated,

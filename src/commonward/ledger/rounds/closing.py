@@ -10,16 +10,13 @@ from commonward.ledger.dues import DueKind
 from commonward.ledger.ids import Digest, StudyId
 from commonward.ledger.rounds.means import Means, whole_second
 from commonward.ledger.rounds.opening import let_go
-from commonward.ledger.rounds.refusals import (
+from commonward.ledger.rounds.refusals import NotEnrolled, StudyNotApproved, StudyOver, StudyUnknown
+from commonward.ledger.rounds.round_refusals import (
     AlreadyDisputed,
     DisputeLate,
-    NotEnrolled,
     NotProposer,
     RoundNotFinal,
     RoundUnderWay,
-    StudyNotApproved,
-    StudyOver,
-    StudyUnknown,
     WrongEnd,
 )
 from commonward.ledger.rounds.study import Rounds, Study

@@ -11,10 +11,10 @@ from commonward.ledger.ids import MemberId
 from commonward.ledger.rounds.chain import Link, link
 from commonward.ledger.rounds.means import Means, live, read_cursor
 from commonward.ledger.rounds.opening import end_as_final, end_as_void
-from commonward.ledger.rounds.refusals import (
+from commonward.ledger.rounds.refusals import NotEnrolled
+from commonward.ledger.rounds.round_refusals import (
     AgainstFinal,
     AlreadyCountersigned,
-    NotEnrolled,
     NotToExclude,
     RoundNotOpen,
     SetNotFixed,

@@ -8,6 +8,7 @@ Sites and rounds leave the state when a study is settled; the study itself stays
 another.
 """
 
+from functools import lru_cache
 from typing import Final
 
 from commonward.ledger.encoding import Digest, decode, encode
@@ -190,6 +191,11 @@ class Round(Struct):
         return self.final is None and not self.void
 
 
+# Parsing is a function of the bytes, so what it made may be kept: each of a round's transactions reads the same few.
+_study = lru_cache(maxsize=256)(Study.parse)
+_site = lru_cache(maxsize=1024)(Site.parse)
+_round = lru_cache(maxsize=256)(Round.parse)
+
 STUDIES_KEY: Final = b"studies"
 PRIVACY_KEY: Final = b"privacy"
 
@@ -233,7 +239,7 @@ class Rounds:
 
     def study(self, study: bytes) -> Study | None:
         data = self._cells.get(study_key(study))
-        return None if data is None else Study.parse(data)
+        return None if data is None else _study(data)
 
     def sites(self, study: bytes) -> tuple[MemberId, ...]:
         """Members that ever enrolled, ascending. Those that take part now: `site(...).enrolled`."""
@@ -243,12 +249,12 @@ class Rounds:
 
     def site(self, study: bytes, member: str) -> Site | None:
         data = self._cells.get(site_key(study, member))
-        return None if data is None else Site.parse(data)
+        return None if data is None else _site(data)
 
     def round(self, study: bytes, number: int) -> Round | None:
         """The last attempt at a round; the one that made it final, if it is."""
         data = self._cells.get(round_key(study, number))
-        return None if data is None else Round.parse(data)
+        return None if data is None else _round(data)
 
     def spent(self, member: str) -> tuple[int, ...]:
         """Micro-RDP at each order, over all studies."""

@@ -12,11 +12,11 @@ from commonward.ledger.ids import MemberId
 from commonward.ledger.rounds.budget import affords, after, epsilon
 from commonward.ledger.rounds.means import Means, cursor, fresh, least_updates, live, read_cursor, whole_second
 from commonward.ledger.rounds.opening import end_as_void
-from commonward.ledger.rounds.refusals import (
+from commonward.ledger.rounds.refusals import NotEnrolled
+from commonward.ledger.rounds.round_refusals import (
     BudgetExceeded,
     ManifestStale,
     NoMaskKeys,
-    NotEnrolled,
     NotInRound,
     RoundNotOpen,
     UpdateRepeated,
