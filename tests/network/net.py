@@ -45,6 +45,7 @@ VERSIONS = ("0.38.25", "0.39.4")
 FOUR = ("clinic", "health", "north", "south")
 PATIENCE_S = 180.0
 """An upper bound alone: what waits goes on as soon as what it waits for holds."""
+PATIENCE_MS = int(PATIENCE_S * 1000)
 
 QUICK = Tuning(
     commit_ms=100,
@@ -118,7 +119,7 @@ class NetNode:
         self.clock = net.clocks[name]
         self.replica = net.kinds.get(name, Watched)(
             keys=SoftKeys(MemberId(name)), genesis=net.genesis, store=self.disk.store, log_store=self.disk.log,
-            blocks=self.disk.blocks, clock=self.clock, submit_ms=int(PATIENCE_S * 1000), map_bits=MAP_BITS,
+            blocks=self.disk.blocks, clock=self.clock, submit_ms=PATIENCE_MS, map_bits=MAP_BITS,
             **net.replica_options,
         )  # fmt: skip
         self.exchange = CosignExchange(self.replica, net.peers.of(MemberId(name)))

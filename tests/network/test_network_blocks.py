@@ -13,7 +13,7 @@ import pytest_asyncio
 from commonward.adapters.cometbft.home import node_id
 from commonward.ledger.refusals import Replayed
 from tests.ledgerkit import SoftKey
-from tests.network.net import FOUR, QUICK, Net, until
+from tests.network.net import FOUR, PATIENCE_MS, QUICK, Net, until
 from tests.workflows.test_replica import release
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -33,7 +33,7 @@ async def test_four_validators_commit_signed_bundles_and_all_roots_are_equal(net
     assert len({each.index for each in done}) == 80
     await net.agree(size=max(each.index for each in done) + 2)
     assert len(net.roots()) == 1
-    proven = await net.nodes["south"].replica.cosigned(max(each.index for each in done) + 2, 60_000)
+    proven = await net.nodes["south"].replica.cosigned(max(each.index for each in done) + 2, PATIENCE_MS)
     assert len(proven.members) >= 3
     assert net.nodes["north"].engine.status().power == 10
     assert len(await _peers(net, "north")) == 3

@@ -12,7 +12,7 @@ from commonward.workflows.memory import SteppedClock
 from tests.ledgerkit import MEMBERS, demo_genesis
 from tests.memory_engine import MemoryEngine
 from tests.migration_world import MovedWorld, move
-from tests.network.net import FOUR, Net
+from tests.network.net import FOUR, PATIENCE_MS, Net
 from tests.workflows.test_replica import release
 
 
@@ -45,7 +45,7 @@ async def test_a_ledger_goes_on_under_cometbft_and_a_node_of_it_restarts(tmp_pat
         node = net.nodes["north"].replica
         entry = node.entry(index)
         assert entry is not None, "what stood before is found where it was"
-        proven = await node.cosigned(committed.index + 1, 60_000)
+        proven = await node.cosigned(committed.index + 1, PATIENCE_MS)
         leaf = leaf_hash(outcome_leaf(entry.digest, entry.height, entry.time, entry.code))
         path = node.prove_inclusion(index, proven.size)
         assert verify_inclusion(leaf, index, proven.size, path, proven.root)
