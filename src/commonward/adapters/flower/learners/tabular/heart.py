@@ -62,12 +62,12 @@ _read: list[tuple[Table, Floats]] = []
 
 
 def raw(table: Table) -> Floats:
-    """(rows, 13) as measured, NaN for what is missing. Of the last two tables asked for it is read once."""
+    """(rows, 13) as measured, NaN for what is missing. Of the last few tables asked for it is read once."""
     for known, values in _read:
         if known is table:
             return values
     values = _values(table)
-    _read[:] = [*_read[-1:], (table, values)]
+    _read[:] = [*_read[-7:], (table, values)]
     return values
 
 
