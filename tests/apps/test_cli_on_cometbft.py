@@ -46,6 +46,7 @@ from tests.apps.test_cli_governance import (
     test_what_a_revoked_certificate_signs_is_refused,
 )
 from tests.apps.test_cli_stamps import test_what_proves_nothing_accuses_nobody
+from tests.apps.test_metrics import test_every_metric_is_in_the_handbook
 from tests.cli_world import commonward
 
 __all__ = [
@@ -64,6 +65,7 @@ __all__ = [
     "test_after_a_withdrawal_nothing_is_given_and_nothing_is_shown",
     "test_an_insurer_without_a_consent_is_refused_with_the_reason",
     "test_enact_brings_the_change_about_with_the_vote_that_was_missing",
+    "test_every_metric_is_in_the_handbook",
     "test_merged_names_are_one_person_until_they_are_parted_and_then_recipients_are_told",
     "test_nobody_votes_twice",
     "test_trust_files_of_two_members_say_the_same_though_their_bytes_may_differ",

@@ -6,9 +6,11 @@ from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter, Request
+from fastapi.responses import PlainTextResponse
 
 from commonward.apps.announcing import ending_of
 from commonward.apps.api.words import BadWord
+from commonward.apps.metrics import CONTENT_TYPE, metrics_of, written
 from commonward.apps.wiring import Node
 from commonward.ledger.ids import MemberId
 
@@ -52,6 +54,12 @@ async def status(request: Request) -> dict[str, Any]:
         "glasses_open": len(node.office.glass.open()),
         "ending": ending_of(node),
     }
+
+
+@router.get("/metrics")
+async def metrics(request: Request) -> PlainTextResponse:
+    """How the node stands, in numbers, as Prometheus reads them."""
+    return PlainTextResponse(written(metrics_of(node_of(request))), media_type=CONTENT_TYPE)
 
 
 def _cosigners(node: Node) -> list[dict[str, Any]]:
