@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from commonward.ledger.rounds.words import Rule, survivors
 from commonward.records.aggregation import AggregationError, Parameters, aggregate, expected_shapes, finish
-from commonward.records.envelope import public_of
+from commonward.records.envelope import open_from, public_of
 from commonward.records.masking import (
     Attempt,
     Masked,
@@ -272,6 +273,15 @@ def test_shares_open_to_their_holder_alone_and_from_their_dealer_alone() -> None
         open_dealt(replace(dealt, dealt=stolen), "west", SEALING["west"])
     with pytest.raises(MaskingError, match="expected a holder"):
         open_dealt(dealt, "zenith", SEALING["zenith"])
+
+
+def test_shares_can_be_opened_where_the_key_is_kept() -> None:
+    """A member's key may lie where it does not leave: then whoever keeps it opens."""
+    dealt = DEALS[5]["east"]
+    kept = partial(open_from, SEALING["west"])
+    assert open_dealt(dealt, "west", kept) == open_dealt(dealt, "west", SEALING["west"])
+    with pytest.raises(MaskingError, match="do not open"):
+        open_dealt(dealt, "west", partial(open_from, SEALING["north"]))
 
 
 @pytest.mark.parametrize("which", ["seed", "key"])

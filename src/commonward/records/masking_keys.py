@@ -9,7 +9,7 @@ again, and no key serves twice. Threshold: more than two thirds of the holders a
 (`ledger.rounds.words.survivors`), so that no two sets of revealers can open a site's key and its seed both.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -200,8 +200,10 @@ def deal(study: bytes, site: str, secrets: Secrets, holders: Mapping[str, bytes]
     return Deal(study, site, public, commitment, dealt)
 
 
-def open_dealt(dealt: Deal, holder: str, private: bytes) -> Held:
-    """A holder's shares of a dealer's secrets. `private` is the key that it enrolled with (32 bytes).
+def open_dealt(dealt: Deal, holder: str, private: bytes | Callable[[bytes, bytes], bytes]) -> Held:
+    """A holder's shares of a dealer's secrets.
+
+    `private` is the key that it enrolled with (32 bytes), or what opens (info, sealed) with it where it is kept.
 
     Raises:
         MaskingError: nothing for this holder, bytes that do not open, or shares that are not those committed to: the
@@ -210,7 +212,8 @@ def open_dealt(dealt: Deal, holder: str, private: bytes) -> Held:
     dealt.number(holder)
     mine = dealt.dealt[holder]
     try:
-        plain = open_from(private, _info(dealt, holder), mine.sealed)
+        info = _info(dealt, holder)
+        plain = open_from(private, info, mine.sealed) if isinstance(private, bytes) else private(info, mine.sealed)
     except EnvelopeError as cause:
         raise MaskingError(f"{dealt.site}: its shares for {holder} do not open") from cause
     held = Held(plain[:SHARE_BYTES], plain[SHARE_BYTES:])
