@@ -124,9 +124,12 @@ class EvidenceDesk:
         await self._ledger.cosigned(seen.index + 1, self._member.practice.cosign_wait_ms)
         return seen
 
-    def of_transaction(self, index: int, openings: Openings | None = None) -> bytes:
-        """Any transaction of the log, with the openings that the caller may show. Raises NoEvidence."""
-        return self._build(self._entry(index), openings)
+    def of_transaction(self, index: int, openings: Openings | None = None, seen: Captured | None = None) -> bytes:
+        """Any transaction of the log, with the openings that the caller may show. Raises NoEvidence.
+
+        `seen` shows whose key signed it, where genesis does not know it.
+        """
+        return self._build(self._entry(index), openings, seen)
 
     def _entry(self, index: int) -> Entry:
         entry = self._ledger.entry(index)

@@ -1,0 +1,255 @@
+"""One attempt at a round, at one site: train, commit, exchange, aggregate, countersign.
+
+    open     -> train off the loop, seal, keep, commit (SubmitUpdate)           bytes stay here
+    fixed    -> [masked: reveal our shares] -> collect -> aggregate -> judge     bytes travel
+             -> keep the model -> countersign
+
+Every step is kept before the next, so a site that is killed goes on where it was, and what it says twice is the same.
+Who only has a vote (it was not ready when the attempt opened) collects, aggregates and countersigns as the others do.
+"""
+
+import asyncio
+from typing import Final
+
+from commonward.ledger.consent import Consents, Research
+from commonward.ledger.ids import MemberId
+from commonward.ledger.rounds import Countersign, Manifest, Mode, band_of
+from commonward.ledger.rounds.countersigning import link_of
+from commonward.ledger.rounds.study import Round, Study
+from commonward.records.aggregation import (
+    Aggregated,
+    AggregationError,
+    Expected,
+    aggregate_received,
+    expected_shapes,
+    finish,
+    kind_of,
+)
+from commonward.records.manifest import ManifestError, opened_rows
+from commonward.records.masking import Attempt, Masked, MaskingError
+from commonward.records.model import DType, Model
+from commonward.records.openings import commit
+from commonward.records.updates import Update, UpdateError
+from commonward.workflows.reading import LedgerCells
+from commonward.workflows.study_papers import StudyPapers
+from commonward.workflows.training.exchange import Exchange, Opened
+from commonward.workflows.training.manifests import manifest_of
+from commonward.workflows.training.masks import Masks
+from commonward.workflows.training.models import Learners, Models
+from commonward.workflows.training.papers import (
+    METRICS_COMMITMENT,
+    Counted,
+    KeptUpdate,
+    ManifestPaper,
+    RoundPaper,
+    tensors_bytes,
+)
+from commonward.workflows.training.ports import LearnerError, Task
+from commonward.workflows.training.site import Site, Waits
+
+__all__ = ["Attempts", "aggregate"]
+
+_TRIES: Final = 2
+"""How often a learner that fails is asked again for one attempt."""
+
+
+class Attempts:
+    """Of one site, in all its studies."""
+
+    def __init__(self, site: Site, exchange: Exchange, masks: Masks, learners: Learners, models: Models) -> None:
+        self._site = site
+        self._exchange = exchange
+        self._masks = masks
+        self._learners = learners
+        self._models = models
+        self._consents = Consents(LedgerCells(site.ledger))
+        self._failed: dict[bytes, int] = {}
+
+    # ------------------------------------------------------------------------------------------------- while it is open
+
+    async def submit(self, study: Study, current: Round, papers: StudyPapers, manifest: ManifestPaper) -> None:
+        """Our update, committed to. Raises Waits, LedgerAway, LedgerRefused."""
+        name = study.terms.study
+        kept = self._site.store.update(name, current.round, current.attempt, self._site.id)
+        if kept is None or kept.manifest != manifest.payload or kept.base != current.base:
+            kept = await self._made(study, current, papers, manifest)
+        if self._site.ledger.next_time() >= current.deadline:
+            raise Waits("another attempt: its update was not made by the deadline of this one")
+        payload = self._exchange.committed(name, kept)
+        await self._site.land("update", payload, name, current.round, current.attempt, manifest.digest)
+        self._site.landed("update", name, current.round, current.attempt, manifest.digest)
+        self._site.reach("study.update.committed")
+
+    async def _made(self, study: Study, current: Round, papers: StudyPapers, manifest: ManifestPaper) -> KeptUpdate:
+        name, masked = study.terms.study, study.terms.mode == Mode.MASKED
+        opened = manifest_of(manifest, study.terms.row_cap)
+        attempt = await self._masks.attempt(study, current) if masked else None  # before work that may be in vain
+        update = await self._trained(study, current, papers, manifest, opened.rows)
+        self._site.reach("study.trained")
+        try:
+            plain = update.to_bytes() if attempt is None else self._masks.masked(attempt, update).to_bytes()
+        except MaskingError as cause:
+            raise Waits(f"another attempt: {cause}") from cause
+        kept = self._exchange.seal(
+            name, current, plain, manifest=manifest.payload, opening=opened.rows_opening.to_bytes(), rows=update.rows,
+            shown=not masked,
+        )  # fmt: skip
+        self._site.reach("study.update.kept")
+        return kept
+
+    async def _trained(
+        self, study: Study, current: Round, papers: StudyPapers, manifest: ManifestPaper, rows: int
+    ) -> Update:
+        name, rule = study.terms.study, study.terms.rule
+        place = name + current.round.to_bytes(4, "big") + bytes((current.attempt,)) + manifest.digest
+        if self._failed.get(place, 0) >= _TRIES:
+            raise Waits("another attempt: its learner failed in this one")
+        base = await self._models.base(study, papers)
+        learner = await self._learners.with_rows(name, manifest)
+        task = Task(name, current.round, current.attempt, rule, papers.protocol.learner_settings)
+        try:
+            made = await self._site.off_loop(learner.train, base.artefact(), task)
+            update = Update(
+                name, current.round, current.attempt, self._site.id, current.base, made.kind, made.rows, made.tensors
+            )
+        except (LearnerError, UpdateError) as cause:
+            self._failed[place] = self._failed.get(place, 0) + 1
+            raise Waits(f"its learner, which failed: {cause}") from cause
+        expected = rows if kind_of(rule).value == "delta" else 1
+        if made.kind is not kind_of(rule) or made.rows != expected:
+            self._failed[place] = _TRIES
+            raise Waits(
+                f"another learner: expected a {kind_of(rule).value} of {expected} rows, as its manifest says, "
+                f"got a {made.kind.value} of {made.rows}"
+            )
+        return update
+
+    # ------------------------------------------------------------------------------------------------ once it is fixed
+
+    async def countersign(self, study: Study, current: Round, papers: StudyPapers) -> None:
+        """What we compute from the fixed set, signed. Raises Waits, LedgerAway, LedgerRefused."""
+        name = study.terms.study
+        paper = self._site.store.round(name, current.round, current.attempt)
+        if paper is None:
+            paper = await self._computed(study, current, papers)
+        excluded = tuple(MemberId(each) for each in paper.excluded)
+        metrics = commit(METRICS_COMMITMENT, paper.metrics_salt, paper.metrics)
+        unlinked = Countersign(
+            name, current.round, current.attempt, excluded, paper.state, paper.model, current.base, metrics
+        )
+        chain = link_of(study.chain, unlinked, current)
+        payload = Countersign(name, current.round, current.attempt, excluded, paper.state, paper.model, chain, metrics)
+        await self._site.land("countersign", payload, name, current.round, current.attempt)
+        self._site.landed("countersign", name, current.round, current.attempt)
+        self._site.reach("study.countersigned")
+
+    async def _computed(self, study: Study, current: Round, papers: StudyPapers) -> RoundPaper:
+        name = study.terms.study
+        base = await self._models.base(study, papers)
+        excluded: tuple[str, ...] = ()
+        counted: tuple[Counted, ...] = ()
+        attempt: Attempt | None = None
+        if study.terms.mode == Mode.MASKED:
+            attempt = await self._masks.attempt(study, current)
+            made = await self._summed(study, current, papers, base, attempt)
+        else:
+            made, excluded, counted = await self._aggregated(study, current, papers, base)
+        self._site.reach("study.aggregated")
+        metrics = await self._judged(study, current, papers, made)
+        counts = b"" if attempt is None else self._masks.counts(attempt, current, made.digest, metrics)
+        paper = RoundPaper(
+            current.round, current.attempt, made.digest, made.state_digest, counted, metrics, self._site.entropy(32),
+            excluded, counts,
+        )  # fmt: skip
+        with self._site.member.ports.vault.transaction():
+            self._site.store.put_model(name, made, made.state_digest)
+            self._site.store.put_round(name, paper)
+        self._site.reach("study.model.kept")
+        return paper
+
+    async def _aggregated(
+        self, study: Study, current: Round, papers: StudyPapers, base: Model
+    ) -> tuple[Model, tuple[str, ...], tuple[Counted, ...]]:
+        got = await self._exchange.collect(study.terms.study, Mode.OPEN, current)
+        missing = tuple(str(each.site) for each in current.updates if each.site not in got)
+        if missing and not self._patience_over(study, current):
+            raise Waits(f"the updates of {', '.join(missing)}, which nobody has given yet")
+        counted = tuple(Counted(site, self._open(study, site)) for site in sorted(got))
+        try:
+            made = await asyncio.to_thread(
+                aggregate, study, current, papers, base, got, {each.site: each.consents for each in counted}
+            )
+        except AggregationError as cause:
+            raise Waits(f"another attempt: {cause}") from cause
+        for each in made.exclusions:
+            self._site.flag(f"study {study.terms.study.hex()}, round {current.round}: {each.site}: {each.reason}")
+        excluded = tuple(sorted((*missing, *(each.site for each in made.exclusions))))
+        return made.model, excluded, counted
+
+    def _patience_over(self, study: Study, current: Round) -> bool:
+        """Half of the time for signatures is over: what is missing then is left out, if two thirds lack it."""
+        assert current.sign_by is not None
+        return self._site.ledger.next_time() >= current.sign_by - study.terms.waits.signatures // 2
+
+    def _open(self, study: Study, site: MemberId) -> int:
+        return self._consents.site(Research(study.terms.study, site)).open
+
+    async def _summed(self, study: Study, current: Round, papers: StudyPapers, base: Model, attempt: Attempt) -> Model:
+        try:
+            self._masks.reveal(attempt, current)
+        except MaskingError as cause:
+            raise Waits(f"another attempt: {cause}") from cause
+        got, reveals = await asyncio.gather(
+            self._exchange.collect(study.terms.study, Mode.MASKED, current), self._masks.reveals(attempt, current)
+        )
+        missing = [str(each.site) for each in current.updates if each.site not in got]
+        if missing:
+            raise Waits(f"the masked updates of {', '.join(missing)}, which nobody has given yet")
+        try:
+            vectors = [Masked.parse(got[each.site].plain) for each in current.updates]
+            if any(vector.site != each.site for vector, each in zip(vectors, current.updates, strict=True)):
+                raise MaskingError("a site committed to another site's vector")
+            shapes = expected_shapes(study.terms.rule, papers.protocol.rule_parameters, base)
+            total = await self._masks.total(attempt, kind_of(study.terms.rule), shapes, vectors, reveals)
+            return await asyncio.to_thread(finish, study.terms.rule, papers.protocol.rule_parameters, base, total)
+        except (MaskingError, AggregationError) as cause:
+            raise Waits(f"another attempt: {cause}") from cause
+
+    async def _judged(self, study: Study, current: Round, papers: StudyPapers, made: Model) -> bytes:
+        """What our test rows say of the new model, where it is time for it; empty otherwise, or if we cannot say."""
+        name, rule, every = study.terms.study, study.terms.rule, papers.protocol.evaluate_every
+        manifest = self._site.store.manifest(name)
+        due = current.round % every == 0 or current.round == study.terms.rounds
+        if kind_of(rule).value != "delta" or not due or manifest is None or not manifest.test:
+            return b""
+        try:
+            learner = await self._learners.with_rows(name, manifest)
+            task = Task(name, current.round, current.attempt, rule, papers.protocol.learner_settings)
+            counts = await self._site.off_loop(learner.evaluate, made.artefact(), task)
+            if any(each.dtype is not DType.I64 for each in counts):
+                raise LearnerError("expected counts (i64) by which a model is judged, got other numbers")
+            return tensors_bytes(sorted(counts, key=lambda each: each.name))
+        except (LearnerError, Waits) as cause:
+            self._site.flag(f"study {name.hex()}, round {current.round}: not judged here: {cause}")
+            return b""
+
+
+def aggregate(
+    study: Study, current: Round, papers: StudyPapers, base: Model, got: dict[MemberId, Opened],
+    consents: dict[MemberId, int],
+) -> Aggregated:  # fmt: skip
+    """The outcome of an open round by the bytes at hand. Raises AggregationError."""
+    rows = {str(site): _rows(opened.kept, consents[site], study.terms.row_cap) for site, opened in got.items()}
+    expected = Expected(study.terms.study, current.round, current.attempt, current.base, rows)
+    received = {str(site): opened.plain for site, opened in got.items()}
+    return aggregate_received(study.terms.rule, papers.protocol.rule_parameters, base, expected, received)
+
+
+def _rows(kept: KeptUpdate, consents: int, row_cap: int) -> int:
+    """n by its manifest, within what its consents allow and the bands that it showed; 0 where it is not."""
+    manifest = Manifest.parse(kept.manifest)
+    try:
+        rows = opened_rows(kept.opening, manifest.exact_rows, consents, row_cap)
+    except ManifestError:
+        return 0
+    return rows if band_of(rows) <= manifest.rows else 0

@@ -1,0 +1,279 @@
+"""The one loop of federated studies: every enrolled member runs it, and nobody coordinates.
+
+    manifest fresh? mask keys posted? -> attempt open: train, commit -> fixed: exchange, aggregate, countersign
+    -> final: keep the model -> ... -> complete: lineage; its proposer closes -> time for disputes over: destroy
+
+A pass looks at the ledger and at what is kept, and does what comes next: nothing else is remembered. So a pass that
+dies at any step is taken up by the next one, after a restart too, and a member that was away joins in where the others
+are. `run` makes a pass whenever a block brought something, and now and then because peers may have come back.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Final, Protocol
+
+from commonward.ledger.encoding import Encodable, encode
+from commonward.ledger.ids import MemberId, StudyId
+from commonward.ledger.rounds import Mode, Status
+from commonward.ledger.rounds.closing import keeps_updates
+from commonward.ledger.rounds.study import Round, Study
+from commonward.records.model import Model
+from commonward.workflows.member_log import Event
+from commonward.workflows.office import Office
+from commonward.workflows.ports import WorldError
+from commonward.workflows.replica import Executed
+from commonward.workflows.study_papers import StudyPapers
+from commonward.workflows.submitting import LedgerRefused
+from commonward.workflows.training.attempts import Attempts
+from commonward.workflows.training.cohorts import Cohorts
+from commonward.workflows.training.counting import Counting
+from commonward.workflows.training.exchange import Exchange
+from commonward.workflows.training.manifests import Manifests
+from commonward.workflows.training.masks import Masks
+from commonward.workflows.training.models import Learners, MakeLearner, Models
+from commonward.workflows.training.papers import COUNTS, DEAL, MODEL, REVEAL, UPDATE, RoundPaper
+from commonward.workflows.training.progress import StudyProgress, progress_of
+from commonward.workflows.training.replaying import Replayed, replay
+from commonward.workflows.training.sidecar import sidecar
+from commonward.workflows.training.site import Site, Waits
+
+__all__ = ["Heard", "Training"]
+
+_LOOK_S: Final = 2.0
+
+
+class Heard(Protocol):
+    """A node that tells of its blocks (`workflows.replica.Replica`)."""
+
+    def listen(self, listener: Callable[[Executed], None]) -> None: ...
+
+
+class Training:
+    """One member in all its studies."""
+
+    def __init__(self, office: Office, cohorts: Cohorts, learners: MakeLearner, *, auto_close: bool = True) -> None:
+        """`auto_close`: as a proposer, close a study once its last round is final and its lineage is kept."""
+        self._site = site = Site(office)
+        self._auto_close = auto_close
+        self._learners = Learners(site, learners)
+        self._models = Models(site, self._learners)
+        self._masks = Masks(site)
+        self._exchange = Exchange(site)
+        self._manifests = Manifests(site, cohorts)
+        self._attempts = Attempts(site, self._exchange, self._masks, self._learners, self._models)
+        self._counting = Counting(site)
+        self._waits: dict[StudyId, str] = {}
+        self._turns: dict[StudyId, asyncio.Lock] = {}
+        self._called: asyncio.Event | None = None
+        self.handlers: dict[str, Callable[[MemberId, bytes], Awaitable[bytes]]] = {
+            UPDATE: self._exchange.give,
+            DEAL: self._masks.give_deal,
+            REVEAL: self._masks.give_reveal,
+            MODEL: self._models.give,
+            COUNTS: self._counting.give,
+        }
+
+    def close(self) -> None:
+        """Ends the learners' processes and the thread that calls them."""
+        self._learners.close()
+        self._site.close()
+
+    # --------------------------------------------------------------------------------------------------------- running
+
+    async def run(self, node: Heard) -> None:
+        """Passes until cancelled. A study whose pass takes long (it trains) holds up no other."""
+        called = asyncio.Event()
+        node.listen(lambda executed: called.set() if executed.transactions else None)
+        passes: dict[StudyId, asyncio.Task[None]] = {}
+        try:
+            while True:
+                called.clear()
+                for study in self.studies():
+                    if study not in passes or passes[study].done():
+                        passes[study] = asyncio.create_task(self._pass(study))
+                await self._next(called, passes)
+        finally:
+            for each in passes.values():
+                each.cancel()
+            await asyncio.gather(*passes.values(), return_exceptions=True)
+
+    async def _next(self, called: asyncio.Event, passes: dict[StudyId, asyncio.Task[None]]) -> None:
+        """Until a block came, or for a while. A pass that was under way then may have missed it: look again."""
+        try:
+            async with asyncio.timeout(_LOOK_S):
+                await called.wait()
+        except TimeoutError:
+            return
+
+    async def tick(self) -> list[str]:
+        """One pass over all studies; what could not be done, in words."""
+        studies = self.studies()
+        await asyncio.gather(*(self._pass(each) for each in studies))
+        return [f"study {each.hex()[:12]} waits for {why}" for each in studies if (why := self._waits.get(each, ""))]
+
+    def studies(self) -> list[StudyId]:
+        """Those that this member has a part in: as a site, or as their proposer."""
+        found = []
+        for each in self._site.office.studying.known():
+            study = self._site.rounds.study(each)
+            mine = self._site.enrolment(each) is not None or self._site.store.manifest(each) is not None
+            if study is not None and (mine or study.proposer == self._site.id):
+                found.append(each)
+        return found
+
+    async def _pass(self, study: StudyId) -> None:
+        async with self._turns.setdefault(study, asyncio.Lock()):
+            try:
+                await self._advance(study)
+                self._waits.pop(study, None)
+            except (Waits, WorldError) as cause:
+                self._waits[study] = str(cause)
+            except LedgerRefused as refused:
+                if self._waits.get(study) != str(refused):
+                    self._site.member.log.note(Event.FLAGGED, f"study {study.hex()}: {refused}")
+                self._waits[study] = str(refused)
+
+    # ---------------------------------------------------------------------------------------------------------- a pass
+
+    async def _advance(self, name: StudyId) -> None:
+        study = self._found(name)
+        if study.status in (Status.PROPOSED, Status.REJECTED):
+            return
+        papers = await self._site.office.studying.papers(name)
+        await self._keep_final(study, papers)  # 1. what became final since
+        if study.status.over:
+            await self._wind_up(study)
+            return
+        mine = self._site.enrolment(name)
+        if mine is not None and mine.enrolled:
+            if study.terms.mode == Mode.MASKED:
+                await self._masks.fetch_ahead(study)
+            await self._attempt(study, papers)  # 2. the attempt that is open, also if we are leaving
+        await self._complete(self._found(name))  # 3. the end
+
+    async def _attempt(self, study: Study, papers: StudyPapers) -> None:
+        name = study.terms.study
+        mine = self._site.enrolment(name)
+        assert mine is not None
+        later: Waits | None = None
+        current = self._site.current(study)
+        if current is not None and current.fixed is not None and self._to_sign(study, current):
+            await self._attempts.countersign(study, current, papers)
+            study = self._found(name)
+            await self._keep_final(study, papers)
+        if not mine.leaving and study.status not in (Status.COMPLETE, Status.STALLED):
+            manifest = await self._manifests.tend(name, papers, study.terms.row_cap)
+            try:
+                await self._masks.post(self._found(name))
+            except Waits as cause:
+                later = cause  # the attempt that is open needs no more keys
+        else:
+            found = self._manifests.standing(name)
+            if found is None:
+                return
+            manifest = found
+        study, current = self._found(name), self._site.current(self._found(name))
+        if current is not None and self._to_submit(study, current):
+            await self._attempts.submit(study, current, papers, manifest)
+        if later is not None:
+            raise later
+
+    def _to_sign(self, study: Study, current: Round) -> bool:
+        signed = any(each.site == self._site.id for each in current.signed)
+        return study.status == Status.RUNNING and current.open and self._site.id in current.voters and not signed
+
+    def _to_submit(self, study: Study, current: Round) -> bool:
+        awaited = self._site.id in current.sites and current.update_of(self._site.id) is None
+        return study.status == Status.RUNNING and current.open and current.fixed is None and awaited
+
+    def _found(self, name: StudyId) -> Study:
+        found = self._site.rounds.study(name)
+        assert found is not None  # a study never leaves the ledger
+        return found
+
+    async def _keep_final(self, study: Study, papers: StudyPapers) -> None:
+        """Every final round with what we made of it; where that is another model, people are told."""
+        name = study.terms.study
+        for number in range(1, study.round + 1):
+            if self._site.store.final(name, number) is not None:
+                continue
+            ended = self._site.rounds.round(name, number)
+            if ended is None or ended.model is None or ended.state is None:
+                continue  # settled before this site looked: nothing is left of it here
+            paper = self._site.store.round(name, number, ended.attempt)
+            if paper is None:
+                paper = RoundPaper(number, ended.attempt, ended.model, ended.state, (), b"", b"")
+            elif (paper.model, paper.state) != (ended.model, ended.state):
+                self._site.flag(
+                    f"study {name.hex()}, round {number}: two thirds countersigned the model {ended.model.hex()}, this "
+                    f"site computed {paper.model.hex()}: look, and dispute it (`commonward study dispute`)"
+                )
+            self._masks.tidy(study, ended)
+            self._site.store.put_round(name, replace(paper, final=ended.to_bytes()))
+            self._site.reach("study.round.kept")
+        if study.round and self._site.enrolment(name) is not None and study.status != Status.SETTLED:
+            await self._models.after(study, study.round)
+        await self._counting.tend(study)
+
+    async def _complete(self, study: Study) -> None:
+        if study.status != Status.COMPLETE:
+            return
+        await self._keep_lineage(study)
+        if study.proposer == self._site.id and self._auto_close:
+            await self._site.office.studying.close(study.terms.study, b"", self._contributions(study))
+
+    def _contributions(self, study: Study) -> bytes:
+        """Open mode: [[site, rows it brought to the last round], ...]. Masked, nobody knows them."""
+        paper = self._site.store.final(study.terms.study, study.round)
+        if paper is None or study.terms.mode == Mode.MASKED:
+            return b""
+        rows: list[Encodable] = []
+        for each in Round.parse(paper.final).updates:
+            kept = self._site.store.update(study.terms.study, paper.round, paper.attempt, each.site)
+            rows.append([each.site, 0 if kept is None else kept.rows])
+        return encode(rows)
+
+    async def _keep_lineage(self, study: Study) -> None:
+        if self._site.store.lineage(study.terms.study) is None:
+            made = await sidecar(self._site, study)
+            self._site.store.put_lineage(study.terms.study, made.to_bytes())
+            self._site.reach("study.lineage.kept")
+
+    async def _wind_up(self, study: Study) -> None:
+        """Closed: kept for disputes, then destroyed."""
+        name = study.terms.study
+        if study.status == Status.CLOSED and study.round:
+            await self._keep_lineage(study)
+        self._learners.release(name)
+        if not keeps_updates(name, self._site.ledger.tip_time(), self._site.rounds):
+            self._site.store.destroy(name)
+
+    # --------------------------------------------------------------------------------------------------------- reading
+
+    def progress(self, study: StudyId) -> StudyProgress | None:
+        """Rounds with their counts, and what is waited for; None for a study that does not stand on the ledger."""
+        return progress_of(self._site, study, self._waits.get(study, ""))
+
+    async def model(self, study: StudyId) -> Model | None:
+        """The model of the last final round, without the optimiser's state: what a study publishes.
+
+        From here, or from its sites where this member may have it; None before round 1 is final, or while nobody
+        gives it.
+        """
+        found = self._site.rounds.study(study)
+        if found is None or not found.round or found.state is None:
+            return None
+        held = self._site.store.model(study, found.model, found.state)
+        held = held or await self._models.fetch(study, found.model, found.state)
+        return None if held is None else held.artefact()
+
+    def sidecar(self, study: StudyId) -> bytes | None:
+        """The lineage of its last model (`records.lineage`); None until its last round is final and cosigned."""
+        return self._site.store.lineage(study)
+
+    async def replay(self, study: StudyId) -> tuple[Replayed, ...]:
+        """Every final round computed again from the sealed updates kept here. Raises Waits, NoSuchStudy."""
+        found = self._site.office.studying.study(study)
+        papers = await self._site.office.studying.papers(study)
+        return await replay(self._site, found, papers, await self._models.first(found, papers))

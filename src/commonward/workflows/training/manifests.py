@@ -1,0 +1,139 @@
+"""A site's manifest: made when it enrols, and made anew whenever a consent was withdrawn since.
+
+Withdrawn rows leave with the old manifest: its tables are overwritten, and no attempt takes the site in before the
+ledger has the new one. Consents that came since the last manifest come in with the next. Who is kept apart to judge
+the model by is settled by the first manifest; whoever joins later is learnt from.
+"""
+
+from typing import Final
+
+from commonward.ledger.encoding import Digest
+from commonward.ledger.ids import StudyId
+from commonward.ledger.rounds import Manifest as ManifestPayload
+from commonward.ledger.rounds import manifest_digest
+from commonward.ledger.rounds.means import fresh
+from commonward.ledger.rounds.refusals import AboveCounter, HeldOutChanged, ManifestTooOld
+from commonward.records.manifest import Manifest, ManifestError, Row
+from commonward.workflows.study_papers import StudyPapers
+from commonward.workflows.submitting import LedgerRefused
+from commonward.workflows.training.cohorts import CohortFailed, Cohorts, Rows
+from commonward.workflows.training.papers import ManifestPaper, RowsPaper
+from commonward.workflows.training.site import Site, Waits
+
+__all__ = ["Manifests", "manifest_of"]
+
+_AGAIN: Final = frozenset({ManifestTooOld.code, AboveCounter.code, HeldOutChanged.code})
+"""The consents changed while it was on its way: a new one may stand."""
+
+_ROW: Final = 48
+
+
+def manifest_of(paper: ManifestPaper, row_cap: int) -> Manifest:
+    """The rows and proofs behind it, built again."""
+    return Manifest(_rows(paper.train), _rows(paper.test), row_cap, paper.seed, paper.test_seed)
+
+
+def _rows(packed: bytes) -> list[Row]:
+    return [Row(packed[at : at + 32], packed[at + 32 : at + _ROW]) for at in range(0, len(packed), _ROW)]
+
+
+class Manifests:
+    """Of one site, in all its studies."""
+
+    def __init__(self, site: Site, cohorts: Cohorts) -> None:
+        self._site = site
+        self._cohorts = cohorts
+
+    def standing(self, study: StudyId) -> ManifestPaper | None:
+        """The one that the ledger has, if it was made after the last withdrawal."""
+        paper, mine = self._site.store.manifest(study), self._site.enrolment(study)
+        if paper is None or mine is None or mine.manifest is None or mine.manifest.digest != paper.digest:
+            return None
+        return paper if fresh(mine.manifest, self._site.office.research.count(study)) else None
+
+    async def tend(self, study: StudyId, papers: StudyPapers, row_cap: int) -> ManifestPaper:
+        """The one that stands; if there is none, makes it, and brings it onto the ledger.
+
+        Raises Waits (no patient has consented yet; the cohort cannot be built), LedgerAway, LedgerRefused.
+        """
+        standing = self.standing(study)
+        if standing is not None and standing.landed:
+            return standing
+        paper = standing or self._site.store.manifest(study)
+        if paper is None or paper.landed or not self._all_open(paper):
+            paper = await self._plan(study, papers, row_cap)
+        try:
+            landed = await self._site.land("manifest", paper.manifest, study, paper.digest)
+        except LedgerRefused as refused:
+            if refused.code not in _AGAIN:
+                raise
+            self._site.store.put_manifest(study, _but(paper, landed=True))  # the next pass plans another
+            raise Waits("its consents changed while the manifest was on its way") from refused
+        paper = _but(paper, landed=True, index=landed.index)
+        with self._site.member.ports.vault.transaction():
+            self._site.store.put_manifest(study, paper)
+            self._site.landed("manifest", study, paper.digest)
+        if self.standing(study) is None:
+            raise Waits("a consent was withdrawn while the manifest was on its way")
+        return paper
+
+    def _all_open(self, paper: ManifestPaper) -> bool:
+        reading, now = self._site.member.reading, self._site.member.ledger_now()
+        consents = {row.consent for row in (*_rows(paper.train), *_rows(paper.test))}
+        found = [reading.consent(each) for each in consents]  # type: ignore[arg-type]
+        return all(each is not None and each.live(now) for each in found)
+
+    async def _plan(self, study: StudyId, papers: StudyPapers, row_cap: int) -> ManifestPaper:
+        try:
+            rows = await self._cohorts.rows(study, papers)
+        except CohortFailed as cause:
+            raise Waits(str(cause)) from cause
+        if not rows.records:
+            raise Waits("consents: no row of a patient who consented is here")
+        before = self._site.store.manifest(study)
+        test = self._kept_apart(study, rows, papers.protocol.test_share, before)
+        packed = {
+            part: b"".join(
+                record + consent
+                for record, consent in zip(rows.records, rows.consents, strict=True)
+                if (consent in test) is part
+            )
+            for part in (False, True)
+        }
+        seed = self._site.entropy(32)
+        test_seed = seed if before is None else before.test_seed
+        try:
+            made = Manifest(_rows(packed[False]), _rows(packed[True]), row_cap, seed, test_seed)
+        except ManifestError as cause:
+            raise Waits(f"its cohort makes no manifest: {cause}") from cause
+        patients, count = made.bands
+        payload = ManifestPayload(
+            study, made.train.root, made.test.root, patients, count, made.patients_opening.commitment,
+            made.rows_opening.commitment,
+        )  # fmt: skip
+        named = manifest_digest(self._site.id, payload)
+        paper = ManifestPaper(seed, test_seed, packed[False], packed[True], payload.to_bytes(), named)
+        with self._site.member.ports.vault.transaction():
+            self._site.store.put_manifest(study, paper, _tables(rows, test, named))
+        self._site.reach("study.manifest.planned")
+        return paper
+
+    def _kept_apart(self, study: StudyId, rows: Rows, share: int, before: ManifestPaper | None) -> frozenset[bytes]:
+        """Consents of the patients by whom the model is judged. Not by chance alone: the same again after a kill."""
+        consents = set(rows.consents)
+        if before is not None:
+            return frozenset(row.consent for row in _rows(before.test)) & consents
+        drawn = sorted(consents, key=lambda each: self._site.member.sealing.secret("study split", study, each))
+        return frozenset(drawn[: len(drawn) * share // 1000])
+
+
+def _tables(rows: Rows, test: frozenset[bytes], manifest: Digest) -> RowsPaper:
+    train_at = [at for at, consent in enumerate(rows.consents) if consent not in test]
+    test_at = [at for at, consent in enumerate(rows.consents) if consent in test]
+    return RowsPaper(manifest, rows.table.take(train_at).to_bytes(), rows.table.take(test_at).to_bytes())
+
+
+def _but(paper: ManifestPaper, *, landed: bool, index: int = -1) -> ManifestPaper:
+    return ManifestPaper(
+        paper.seed, paper.test_seed, paper.train, paper.test, paper.payload, paper.digest, landed, index
+    )

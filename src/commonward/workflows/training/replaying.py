@@ -1,0 +1,104 @@
+"""Replay: the aggregation of every final round computed again from the sealed updates kept, and compared.
+
+What `commonward study verify` calls. It trusts nothing that was computed before: updates are opened and held against
+their commitments again, the sum is unmasked again, and the model must have the digest that two thirds countersigned.
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+from commonward.ledger.ids import MemberId, StudyId
+from commonward.ledger.rounds import Mode
+from commonward.ledger.rounds.study import Round, Study
+from commonward.records.aggregation import AggregationError, expected_shapes, finish, kind_of
+from commonward.records.masking import Attempt, Masked, MaskingError, Reveal, unmask
+from commonward.records.masking_keys import Deal
+from commonward.records.model import Model
+from commonward.workflows.study_papers import StudyPapers
+from commonward.workflows.training.attempts import aggregate
+from commonward.workflows.training.exchange import Opened, opened_as
+from commonward.workflows.training.papers import RoundPaper
+from commonward.workflows.training.site import Site
+
+__all__ = ["Replayed", "replay"]
+
+
+class _Lacking(Exception):
+    """Something that a replay needs is not here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """One round. `same`: the model came out as countersigned; None where it cannot be computed here, and `why`."""
+
+    round: int
+    same: bool | None
+    why: str = ""
+
+
+async def replay(site: Site, study: Study, papers: StudyPapers, first: Model) -> tuple[Replayed, ...]:
+    """Every final round, from the first model on."""
+    found = []
+    for number in range(1, study.round + 1):
+        paper = site.store.final(study.terms.study, number)
+        try:
+            if paper is None:
+                raise _Lacking("nothing of this round was kept")
+            ended = Round.parse(paper.final)
+            base = first if number == 1 else _model(site, study.terms.study, number - 1)
+            made = await asyncio.to_thread(_again, site, study, papers, paper, ended, base)
+            same = (made.digest, made.state_digest) == (ended.model, ended.state)
+            found.append(Replayed(number, same, "" if same else f"another model comes out: {made.digest.hex()}"))
+        except _Lacking as cause:
+            found.append(Replayed(number, None, str(cause)))
+        except (AggregationError, MaskingError) as cause:
+            found.append(Replayed(number, False, str(cause)))
+    return tuple(found)
+
+
+def _model(site: Site, study: StudyId, number: int) -> Model:
+    paper = site.store.final(study, number)
+    ended = None if paper is None else Round.parse(paper.final)
+    found = None if ended is None or ended.model is None else site.store.model(study, ended.model, ended.state)
+    if found is None:
+        raise _Lacking(f"the model of round {number}, from which this one starts, is not here")
+    return found
+
+
+def _again(site: Site, study: Study, papers: StudyPapers, paper: RoundPaper, ended: Round, base: Model) -> Model:
+    name, mode = study.terms.study, study.terms.mode
+    got: dict[MemberId, Opened] = {}
+    for submitted in ended.updates:
+        kept = site.store.update(name, ended.round, ended.attempt, submitted.site)
+        opened = None if kept is None else opened_as(name, mode, ended, submitted, kept)
+        if opened is not None:
+            got[submitted.site] = opened
+        elif mode == Mode.MASKED or submitted.site not in (ended.exclusions or ()):
+            raise _Lacking(f"the update of {submitted.site} is not here: never received, or destroyed in time")
+    if mode == Mode.MASKED:
+        return _unmasked(site, study, papers, ended, base, got)
+    consents = {each.site: each.consents for each in paper.counted}
+    if lacking := sorted(set(got) - set(consents)):
+        raise _Lacking(f"what the rows of {', '.join(lacking)} were held against was not kept")
+    return aggregate(study, ended, papers, base, got, consents).model
+
+
+def _unmasked(
+    site: Site, study: Study, papers: StudyPapers, ended: Round, base: Model, got: dict[MemberId, Opened]
+) -> Model:
+    name, rule, parameters = study.terms.study, study.terms.rule, papers.protocol.rule_parameters
+    deals: dict[str, Deal] = {}
+    for each in ended.sites:
+        data = site.store.deal_of(name, ended.round, ended.attempt, each)
+        if data is None:
+            raise _Lacking(f"the deal behind {each}'s mask keys is not here")
+        deals[each] = Deal.parse(data)
+    reveals = [
+        Reveal.parse(data)
+        for holder in ended.voters
+        if (data := site.store.reveal(name, ended.round, ended.attempt, holder)) is not None
+    ]
+    attempt = Attempt(name, ended.round, ended.attempt, ended.base, deals)
+    vectors = [Masked.parse(got[each.site].plain) for each in ended.updates]
+    total, _ = unmask(attempt, kind_of(rule), expected_shapes(rule, parameters, base), vectors, reveals)
+    return finish(rule, parameters, base, total)

@@ -1,0 +1,114 @@
+"""What all parts of the loop share: one member as a site, its ports, and the roads to the ledger and to other sites."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import NamedTuple, ParamSpec, TypeVar
+
+from commonward.ledger.encoding import Encodable
+from commonward.ledger.ids import MemberId, StudyId
+from commonward.ledger.rounds.study import Round, Study
+from commonward.ledger.rounds.study import Site as Enrolment
+from commonward.ledger.wire import Payload
+from commonward.workflows.member_log import Event
+from commonward.workflows.office import Office
+from commonward.workflows.ports import Committed, WorldError
+from commonward.workflows.training.papers import Asked, Given
+from commonward.workflows.training.store import Store
+from commonward.workflows.wire import MessageError
+
+__all__ = ["Answered", "NotServed", "Site", "Waits"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_MAX_PARTS = 4096
+
+
+class Waits(Exception):
+    """The study cannot go on here now; the sentence says what it waits for. The next pass looks again."""
+
+
+class NotServed(ValueError):
+    """A question that is not answered to this asker."""
+
+
+class Answered(NamedTuple):
+    """A whole answer: what all its parts make together, what was sealed for us, what stood beside."""
+
+    data: bytes
+    sealed: bytes
+    beside: bytes
+
+
+class Site:
+    """One member in all its studies."""
+
+    def __init__(self, office: Office) -> None:
+        self.office = office
+        self.member = office.member
+        self.id: MemberId = office.member.id
+        self.ledger = office.member.ports.ledger
+        self.rounds = office.studying.rounds
+        self.store = Store(office.member)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"learner-{self.id}")
+
+    def close(self) -> None:
+        self._thread.shutdown(wait=True)
+
+    def reach(self, step: str) -> None:
+        self.member.ports.steps.reach(step)
+
+    def entropy(self, count: int) -> bytes:
+        return self.member.ports.entropy.bytes(count)
+
+    async def off_loop(self, call: Callable[P, T], *args: P.args, **more: P.kwargs) -> T:
+        """In the one thread that learners are called from."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: call(*args, **more))
+
+    # the ledger
+
+    def enrolment(self, study: StudyId) -> Enrolment | None:
+        """This site's; None where it never took part."""
+        return self.rounds.site(study, self.id)
+
+    def current(self, study: Study) -> Round | None:
+        """The attempt under way, or the last one at the round that is to come."""
+        return self.rounds.round(study.terms.study, study.round + 1)
+
+    async def land(self, name: str, payload: Payload, *parts: Encodable) -> Committed:
+        """Once, under a name that follows from `name` and `parts`; forget it by `landed` when its outcome is kept.
+
+        Raises LedgerAway, LedgerRefused.
+        """
+        return await self.member.submitter.land(self._key(name, *parts), payload, step=f"study.{name}")
+
+    def landed(self, name: str, *parts: Encodable) -> None:
+        self.member.submitter.done(self._key(name, *parts))
+
+    def _key(self, name: str, *parts: Encodable) -> bytes:
+        return b"study" + self.member.sealing.name(f"study {name}", *parts)
+
+    def flag(self, words: str) -> None:
+        """For the member's own log: something is not as it should be, and people should look."""
+        self.member.log.note(Event.FLAGGED, words)
+
+    # other sites
+
+    async def ask(self, other: MemberId, path: str, wanted: Asked) -> Answered | None:
+        """A whole answer, however many parts it comes in; None where that member has none for us, or is away."""
+        parts: list[bytes] = []
+        sealed = beside = b""
+        while True:
+            question = replace(wanted, part=len(parts)).to_bytes()
+            try:
+                answer = Given.parse(await self.member.ports.peers.ask(other, path, question))
+            except (WorldError, MessageError, NotServed):
+                return None
+            if not 0 < answer.parts <= _MAX_PARTS:
+                return None
+            if not parts:
+                sealed, beside = answer.sealed, answer.beside
+            parts.append(answer.data)
+            if len(parts) >= answer.parts:
+                return Answered(b"".join(parts), sealed, beside)

@@ -1,0 +1,160 @@
+"""What one member keeps of its studies, sealed in its vault: enough to go on after a kill at any step.
+
+Sealed updates are kept until the time for disputes is over, then destroyed with all secrets of the study. Models,
+rounds and the lineage stay: they are the study's result.
+"""
+
+from typing import Final
+
+from commonward.ledger.encoding import Digest
+from commonward.ledger.ids import StudyId
+from commonward.records.model import Model
+from commonward.workflows.member import Member
+from commonward.workflows.sealing import Drawer
+from commonward.workflows.training.papers import (
+    CheckpointPaper,
+    Given,
+    KeptUpdate,
+    ManifestPaper,
+    RoundPaper,
+    RowsPaper,
+    SecretPaper,
+    model_bytes,
+    read_model_bytes,
+)
+
+__all__ = ["Store"]
+
+_NEXT: Final = b"next"
+
+
+class Store:
+    """The papers of all studies of one member."""
+
+    def __init__(self, member: Member) -> None:
+        self._member = member
+        vault, sealing = member.ports.vault, member.sealing
+        self._manifests = Drawer(vault, sealing, "study-manifests", ManifestPaper)
+        self._tables = Drawer(vault, sealing, "study-rows", RowsPaper)
+        self._secrets = Drawer(vault, sealing, "study-secrets", SecretPaper)
+        self._updates = Drawer(vault, sealing, "study-updates", KeptUpdate)
+        self._deals = Drawer(vault, sealing, "study-deals", Given)
+        self._reveals = Drawer(vault, sealing, "study-reveals", Given)
+        self._rounds = Drawer(vault, sealing, "study-rounds", RoundPaper)
+        self._models = Drawer(vault, sealing, "study-models", CheckpointPaper)
+        self._lineages = Drawer(vault, sealing, "study-lineages", Given)
+
+    def _name(self, kind: str, *parts: bytes | int | str) -> bytes:
+        return self._member.sealing.name(f"study {kind}", *parts)
+
+    # the site's rows
+
+    def manifest(self, study: StudyId) -> ManifestPaper | None:
+        """The newest planned, landed or not."""
+        return self._manifests.get(self._name("manifest", study))
+
+    def put_manifest(self, study: StudyId, paper: ManifestPaper, tables: RowsPaper | None = None) -> None:
+        """With its tables the first time. Takes the place of the one before, whose rows are destroyed."""
+        self._manifests.put(self._name("manifest", study), paper)
+        if tables is not None:
+            self._tables.put(self._name("rows", study), tables)
+
+    def tables(self, study: StudyId) -> RowsPaper | None:
+        return self._tables.get(self._name("rows", study))
+
+    # masked mode
+
+    def secret(self, study: StudyId, public: bytes) -> SecretPaper | None:
+        return self._secrets.get(self._name("secret", study, public))
+
+    def put_secret(self, study: StudyId, public: bytes, paper: SecretPaper) -> None:
+        self._secrets.put(self._name("secret", study, public), paper, under=study)
+
+    def planned_keys(self, study: StudyId) -> SecretPaper | None:
+        """Those being posted."""
+        return self._secrets.get(self._name("secret", study, _NEXT))
+
+    def plan_keys(self, study: StudyId, paper: SecretPaper) -> None:
+        self._secrets.put(self._name("secret", study, _NEXT), paper, under=study)
+
+    def keys_posted(self, study: StudyId, public: bytes, paper: SecretPaper) -> None:
+        """Joins the caller's vault transaction."""
+        self.put_secret(study, public, paper)
+        self._secrets.remove(self._name("secret", study, _NEXT))
+
+    def forget_secret(self, study: StudyId, public: bytes) -> None:
+        self._secrets.remove(self._name("secret", study, public))
+
+    def deal(self, study: StudyId, public: bytes) -> bytes | None:
+        found = self._deals.get(self._name("deal", study, public))
+        return None if found is None else found.data
+
+    def put_deal(self, study: StudyId, public: bytes, deal: bytes) -> None:
+        self._deals.put(self._name("deal", study, public), Given(1, deal), under=study)
+
+    def deal_of(self, study: StudyId, number: int, attempt: int, site: str) -> bytes | None:
+        """The deal that a site's update of an attempt was masked by."""
+        found = self._deals.get(self._name("deal of", study, number, attempt, site))
+        return None if found is None else found.data
+
+    def put_deal_of(self, study: StudyId, number: int, attempt: int, site: str, deal: bytes) -> None:
+        name = self._name("deal of", study, number, attempt, site)
+        self._deals.put(name, Given(1, deal), under=study)
+
+    def reveal(self, study: StudyId, number: int, attempt: int, holder: str) -> bytes | None:
+        found = self._reveals.get(self._name("reveal", study, number, attempt, holder))
+        return None if found is None else found.data
+
+    def put_reveal(self, study: StudyId, number: int, attempt: int, holder: str, reveal: bytes) -> None:
+        self._reveals.put(self._name("reveal", study, number, attempt, holder), Given(1, reveal), under=study)
+
+    # updates
+
+    def update(self, study: StudyId, number: int, attempt: int, site: str) -> KeptUpdate | None:
+        return self._updates.get(self._name("update", study, number, attempt, site))
+
+    def put_update(self, study: StudyId, paper: KeptUpdate) -> None:
+        name = self._name("update", study, paper.round, paper.attempt, paper.site)
+        self._updates.put(name, paper, under=study)
+
+    def updates_kept(self, study: StudyId) -> int:
+        """How many sealed updates rest here."""
+        return len(self._updates.places(study))
+
+    # what came of it
+
+    def round(self, study: StudyId, number: int, attempt: int) -> RoundPaper | None:
+        return self._rounds.get(self._name("round", study, number, attempt))
+
+    def final(self, study: StudyId, number: int) -> RoundPaper | None:
+        """Of the attempt that became final."""
+        return self._rounds.get(self._name("round", study, number, 0))
+
+    def put_round(self, study: StudyId, paper: RoundPaper) -> None:
+        attempt = 0 if paper.final else paper.attempt
+        self._rounds.put(self._name("round", study, paper.round, attempt), paper, under=study)
+
+    def model(self, study: StudyId, digest: Digest, state: Digest | None) -> Model | None:
+        """By its digest and its optimiser state's (None: of no round)."""
+        found = self._models.get(self._name("model", study, digest, state or b""))
+        return None if found is None else read_model_bytes(found.model)
+
+    def put_model(self, study: StudyId, model: Model, state: Digest | None) -> None:
+        name = self._name("model", study, model.digest, state or b"")
+        self._models.put(name, CheckpointPaper(model_bytes(model)), under=study)
+
+    def lineage(self, study: StudyId) -> bytes | None:
+        found = self._lineages.get(self._name("lineage", study))
+        return None if found is None else found.data
+
+    def put_lineage(self, study: StudyId, data: bytes) -> None:
+        self._lineages.put(self._name("lineage", study), Given(1, data))
+
+    # the end
+
+    def destroy(self, study: StudyId) -> None:
+        """The time for disputes is over: updates, secrets, shares and rows go, for good."""
+        for drawer in (self._updates, self._secrets, self._deals, self._reveals):
+            for key in drawer.places(study):
+                drawer.remove(key)
+        self._tables.remove(self._name("rows", study))
