@@ -51,9 +51,14 @@ async def test_nobody_is_asked_while_blocks_come_or_before_the_first() -> None:
     world.status = replace(STANDS, height=41)
     assert await world.looks(1) == ""
     world.status = replace(STANDS, height=0)
-    assert await world.looks() == ""
-    world.status = replace(STANDS, catching_up=False)
     assert await world.looks() == "" and world.asked == 0
+
+
+async def test_it_is_told_though_cometbft_takes_itself_for_caught_up() -> None:
+    """It compares itself with those peers alone that have its next block: with none of them, it is the longest."""
+    world = World(north=100, south=90)
+    world.status = replace(STANDS, catching_up=False)
+    assert "needs block 41" in await world.looks()
 
 
 async def test_it_is_said_no_longer_once_blocks_come_and_silence_proves_nothing() -> None:

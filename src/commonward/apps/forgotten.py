@@ -1,7 +1,8 @@
 """Says so when a node was away for so long that the others have forgotten the block it needs next.
 
-CometBFT itself waits for such a block for ever, and says nothing. So a node whose CometBFT catches up and does not come
-on asks the members it is connected to from which block on they keep theirs (`LIGHT_PATH`, as a newcomer does).
+CometBFT itself waits for such a block for ever, and says nothing: when it asks itself whether it has caught up, it
+leaves out peers that do not have the block, and so believes that it has. A node where no block comes therefore asks
+the members it is connected to from which block on they keep theirs (`LIGHT_PATH`, as a newcomer does).
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class Forgotten:
         """Ask the others only where nothing came since the last look. Never raises for what they answer."""
         status = self._status()
         stood, self._stood = self._stood, status.height
-        if not status.catching_up or not status.height or status.height != stood:
+        if not status.height or status.height != stood:
             self.trouble = ""
             return
         said = await asyncio.gather(*(self._first(member) for member in status.peers))
