@@ -132,7 +132,7 @@ def _votes(commit: dict[str, Any], addresses: list[bytes]) -> dict[bytes, bool]:
 def _height(standing: Standing, status: dict[str, Any]) -> Finding:
     words = f"answers; height {standing.height:,}, ours {int(status['height']):,}"
     trouble = str(dict(status.get("line") or {}).get("trouble") or "")
-    if standing.catching_up and trouble:
+    if trouble:
         return fail("CometBFT RPC", f"{words}; {trouble}", "docs/operations.md, Disk")
     if standing.catching_up:
         do = "wait: until it has caught up this node votes for nothing"
