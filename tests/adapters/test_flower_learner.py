@@ -239,6 +239,14 @@ def test_whatever_a_learner_does_wrong_is_its_own_failure(installs, monkeypatch)
     assert learner.pid is None
 
 
+def test_a_learner_runs_as_the_nodes_user_and_can_read_its_files(installs, tmp_path) -> None:
+    """A limit, told in docs/trust.md: what a site approves must be read as any program that it installs."""
+    (tmp_path / "key").write_text("a file of the node's user")
+    learner = installs(trains(f"raise ValueError(open({str(tmp_path / 'key')!r}).read())"))
+    with pytest.raises(LearnerFailed, match="a file of the node's user"):
+        learner.train(BASE, TASK)
+
+
 def test_noise_cannot_be_seeded(learner: FlowerLearner) -> None:
     private = Task(b"s" * 16, 1, 1, Rule.FEDAVG, {"noise": 1_000_000, "steps": 1, "seed": 1})
     with pytest.raises(LearnerFailed, match="no seed with noise"):
