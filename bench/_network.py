@@ -46,6 +46,7 @@ from commonward.ledger.transactions import (
     transaction_digest,
 )
 from commonward.workflows.agreeing import AgreeingReplica
+from commonward.workflows.carrying import CONSENSUS_PACE_S
 from commonward.workflows.exchange import COSIGNED_PATH, CosignExchange
 from commonward.workflows.ports import LedgerAway
 from commonward.workflows.replica import Executed
@@ -166,7 +167,7 @@ class Validator:
         self.files = ChainFiles(settings.ledger_directory)
         self.replica = AgreeingReplica(
             keys=keys, genesis=genesis, store=self.files.state, log_store=self.files.tiles, blocks=self.files.blocks,
-            clock=WallClock(), submit_ms=60_000,
+            clock=WallClock(), submit_ms=60_000, pace_s=CONSENSUS_PACE_S,
         )  # fmt: skip
         server, client = contexts(keys, genesis)
         resolve = tls_resolver(lambda key: self.replica.key_holder(key, Purpose.TLS))

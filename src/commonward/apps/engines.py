@@ -31,6 +31,7 @@ from commonward.apps.syncing import open_history, open_snapshots
 from commonward.ledger.genesis import Genesis
 from commonward.ledger.ids import MemberId
 from commonward.workflows.agreeing import AgreeingReplica
+from commonward.workflows.carrying import CONSENSUS_PACE_S
 from commonward.workflows.exchange import COSIGNED_PATH, BadTelling, CosignExchange
 from commonward.workflows.following import HEAD_PATH, FollowingReplica
 from commonward.workflows.history import AUTHORITY_PATH, HISTORY_PATH, History, HistoryDesk
@@ -162,7 +163,7 @@ class ConsensusEngine:
         self._genesis = genesis
         self.replica = AgreeingReplica(
             keys=keys, genesis=genesis, store=files.state, log_store=files.tiles, blocks=files.blocks, clock=clock,
-            keep_blocks=settings.keep_blocks,
+            keep_blocks=settings.keep_blocks, pace_s=CONSENSUS_PACE_S,
         )  # fmt: skip
         self._snapshots = open_snapshots(
             replica=self.replica, files=files, directory=settings.ledger_directory, shelf=settings.data / "snapshots",

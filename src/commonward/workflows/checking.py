@@ -1,7 +1,13 @@
 """Is a bundle good to be ordered? Asked by whoever orders, before it is: the sequencer, and each node under consensus.
 
-Signatures are the cost, so they are believed first, noted, and verified together in threads (the signature library
-lets go of the interpreter's lock). Only when one of them is bad is each looked at again, to say whose it was.
+Signatures are the cost, so they are believed first, noted, and verified together. Only when one of them is bad is each
+looked at again, to say whose it was.
+
+Where: the signature library lets go of the interpreter's lock for each signature, so threads verify side by side, and
+do so for whoever has nothing else to do meanwhile (a block's signatures, a sequencer's bundles). A node under consensus
+checks bundles while it does much else. There a thread gets the lock back only at the interpreter's next switch, after
+each signature: a bundle takes three times as long, and CometBFT ends no block while a check is open. So its bundles are
+verified where we are, a few signatures at a time, one bundle after another.
 """
 
 import asyncio
@@ -20,6 +26,9 @@ __all__ = ["Checked", "Checker", "Verdict"]
 
 _THREADS_FROM: Final = 8
 """Signatures worth handing to threads; fewer are verified sooner where we are."""
+
+_AT_ONCE: Final = 16
+"""Signatures verified where we are before others on the loop have their turn: a millisecond."""
 
 
 class Verdict(NamedTuple):
@@ -47,11 +56,24 @@ class Checked(NamedTuple):
 class Checker:
     """Judges by the committed state. One thread, and `threads` for signatures."""
 
-    def __init__(self, machine: Machine, threads: Executor, known: Callable[[Digest], bool] = lambda digest: False):
-        """`known`: whether a transaction waits for its block already, which is as good as there."""
+    def __init__(
+        self,
+        machine: Machine,
+        threads: Executor,
+        known: Callable[[Digest], bool] = lambda digest: False,
+        *,
+        look_in_threads: bool = False,
+    ) -> None:
+        """
+        Args:
+            known: whether a transaction waits for its block already, which is as good as there.
+            look_in_threads: whether `look`, too, verifies in threads: for a loop that does little else.
+        """
         self._machine = machine
         self._threads = threads
         self._known = known
+        self._look_in_threads = look_in_threads
+        self._turn = asyncio.Lock()
 
     async def look(self, data: bytes, now: BlockTime, brought_by: MemberId | None = None) -> Checked:
         """Never raises for what the bytes hold.
@@ -70,8 +92,9 @@ class Checker:
         parsed, refusals, jobs = self._transactions(bundle, now)
         if refusals:
             return Checked(Verdict(tuple(refusals)), carrier)
-        jobs.append(bundle_job)
-        bad = await self.bad(jobs)
+        if not self._machine.knows(bundle_job):
+            jobs.append(bundle_job)
+        bad = await self.bad(jobs) if self._look_in_threads else await self._bad_here(jobs)
         if bundle_job in bad:
             return Checked(Verdict(why="not signed by its carry key"), carrier)
         if bad:
@@ -133,6 +156,16 @@ class Checker:
         first = loop.run_in_executor(self._threads, _bad_of, jobs[:half])
         second = loop.run_in_executor(self._threads, _bad_of, jobs[half:])
         return [*await first, *await second]
+
+    async def _bad_here(self, jobs: Sequence[SignatureJob]) -> list[SignatureJob]:
+        """As `bad`, where we are."""
+        found: list[SignatureJob] = []
+        async with self._turn:  # else all that came together would be done together, at the very end
+            for at in range(0, len(jobs), _AT_ONCE):
+                if at:
+                    await asyncio.sleep(0)
+                found += _bad_of(jobs[at : at + _AT_ONCE])
+        return found
 
     async def prefetch(self, block: bytes) -> None:
         """Verify in threads what a block's transactions were signed with, so that staging it finds them good."""

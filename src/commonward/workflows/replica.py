@@ -111,8 +111,10 @@ class Replica(LedgerReads, ABC):
         clock: Clock,
         submit_ms: int = SUBMIT_MS,
         map_bits: int = 17,
+        pace_s: float = 0.0,
     ) -> None:
-        """Open the node and replay what its block log holds beyond its state. `map_bits`: as `Machine` takes it.
+        """Open the node and replay what its block log holds beyond its state. `map_bits`: as `Machine` takes it;
+        `pace_s`: as `Carrier` takes it.
 
         Raises:
             CannotFollow: the state is ahead of the block log, which has lost its end.
@@ -136,7 +138,7 @@ class Replica(LedgerReads, ABC):
         self._expiries: list[tuple[int, Digest]] = []
         self._listeners: list[Callable[[Executed], None]] = []
         _, _, self._carry_key = keys.public(Purpose.CARRY)
-        self._carrier = Carrier(self._wrap, self._not_carried)
+        self._carrier = Carrier(self._wrap, self._not_carried, pace_s)
         self._mount(store, log_store, blocks)
 
     def _mount(self, store: Store, log_store: LogStore, blocks: BlockLog) -> None:

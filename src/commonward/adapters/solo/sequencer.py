@@ -97,7 +97,9 @@ class Sequencer:
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="signatures")
         self._error: SequencerError | None = None
         self._cutting: set[Digest] = set()
-        self._checker = Checker(self._machine, self._threads, lambda each: each in self.room or each in self._cutting)
+        self._checker = Checker(
+            self._machine, self._threads, lambda each: each in self.room or each in self._cutting, look_in_threads=True
+        )
         self._replay()
         self._check_key()
 
