@@ -95,7 +95,8 @@ async def test_papers_that_are_not_those_the_ledger_commits_to_are_not_believed(
 
 
 async def test_a_charge_that_is_not_what_the_noise_costs_is_seen_by_whoever_reads() -> None:
-    cheap = replace(PROTOCOL, noise=Noise(1_000_000, 10_000_000, 10))
+    told = settings_bytes({"noise": 1_000_000, "rate": 10_000_000, "steps": 10})
+    cheap = replace(PROTOCOL, noise=Noise(1_000_000, 10_000_000, 10), settings=told)
     async with Consortium() as c:
         make = terms_of(c.north, cheap)
         papers = StudyPapers(StudyId(b"\1" * 16), cheap, COHORT, (), (b"\2" * 32, b"\3" * 32, b"\4" * 32))
@@ -103,6 +104,17 @@ async def test_a_charge_that_is_not_what_the_noise_costs_is_seen_by_whoever_read
         papers.check(honest)
         with pytest.raises(WrongPapers, match="charge"):
             papers.check(replace(honest, charge=(1,) * 16))
+
+
+async def test_noise_that_is_charged_for_and_not_told_to_the_learner_is_seen_by_whoever_reads() -> None:
+    quiet = settings_bytes({"noise": 10, "rate": 10_000_000, "steps": 10})
+    async with Consortium() as c:
+        for said in (Noise(1_000_000, 10_000_000, 10), None):
+            wrong = replace(PROTOCOL, noise=said, settings=quiet)
+            papers = StudyPapers(StudyId(b"\1" * 16), wrong, COHORT, (), (b"\2" * 32, b"\3" * 32, b"\4" * 32))
+            terms = terms_of(c.north, wrong)(papers.study, *papers.commitments)
+            with pytest.raises(WrongPapers, match="told noise"):
+                papers.check(terms)
 
 
 async def test_a_site_enrols_by_its_own_officer_and_leaves_again() -> None:

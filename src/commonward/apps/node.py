@@ -68,6 +68,7 @@ def _work(node: Node) -> list[Coroutine[Any, Any, None]]:
         _ticking(node),
         node.office.stamps.run(),
         announcing(node),
+        node.training.run(node.replica),
         ControlServer(node).run(),
         _signing(node).run(),
         until_gone(node.settings.data),

@@ -26,6 +26,7 @@ from commonward.apps.engines import ChainFiles, Line, Resolve, open_engine, open
 from commonward.apps.errors import CannotListen
 from commonward.apps.founding import GENESIS
 from commonward.apps.settings import FILE, BadSettings, Settings
+from commonward.apps.studies.hosting import InstalledLearners, gather
 from commonward.ledger.genesis import Genesis, GenesisError, SignedGenesis
 from commonward.ledger.ids import Algorithm, BlockTime, KeyId, MemberId, Purpose, key_id
 from commonward.ledger.members import Roll
@@ -38,6 +39,9 @@ from commonward.workflows.office import Office
 from commonward.workflows.ports import Steps
 from commonward.workflows.replica import Executed
 from commonward.workflows.timestamps import Stamping
+from commonward.workflows.training.cohorts import VaultCohorts
+from commonward.workflows.training.loop import Training
+from commonward.workflows.training.site import NotServed
 from commonward.workflows.wire import MessageError
 
 _MEMORY: Final = 64
@@ -224,6 +228,10 @@ class Node:
             ),
         )
         self.office = Office(self.member, open_stamping(settings))
+        self.learners = InstalledLearners(settings.data)
+        self.cohorts = VaultCohorts(self.office.research, gather)
+        self.training = Training(self.office, self.cohorts, self.learners)
+        self.office.desk.handlers.update(self.training.handlers)
 
     async def answer(self, asker: MemberId, path: str, body: bytes) -> bytes:
         """What another member asks of this one. Raises PeerRefused, whose sentence may leave."""
@@ -232,7 +240,7 @@ class Node:
             if own is not None:
                 return await own(asker, body)
             return await self.office.desk.answer(asker, path, body)
-        except (desks.Refused, MessageError) as why:
+        except (desks.Refused, MessageError, NotServed) as why:
             raise PeerRefused(0, str(why)) from why
 
     def line(self) -> Line:
@@ -274,6 +282,7 @@ class Node:
     async def close(self) -> None:
         await self._server.stop()
         await self.peers.close()
+        self.training.close()
         self.engine.close()
         self.vault.close()
         self.files.close()

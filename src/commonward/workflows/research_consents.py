@@ -62,6 +62,7 @@ class ResearchForm(Message):
     opening: ConsentOpening
     end: int
     staff: str
+    at: int
     entry: Digest | None = None
     withdrawn: Digest | None = None
 
@@ -149,14 +150,19 @@ class ResearchConsents:
         )  # fmt: skip
         turn = b"" if again is None else again.opening.consent
         handle = Handle(member.sealing.name("research-handle", study, patient, turn))
-        return ResearchForm(study, patient, handle, opening, midnight_after(member.now(), days), _number(witnesses[0]))
+        return ResearchForm(
+            study,
+            patient,
+            handle,
+            opening,
+            midnight_after(member.now(), days),
+            _number(witnesses[0]),
+            member.ledger_now(),
+        )
 
     async def withdraw(self, study: StudyId, patient: bytes, reason: str) -> ResearchForm:
         """The patient takes a consent on paper back. Raises NoSuchForm, LedgerRefused, LedgerAway (call again)."""
-        key = self._key(study, patient)
-        form = self._forms.get(key)
-        if form is None or form.entry is None or form.withdrawn is not None:
-            raise NoSuchForm(f"no consent of this patient to study {study.hex()} was given here on paper and is open")
+        key, form = self._key(study, patient), self.form(study, patient)
         salt = self._member.sealing.secret("research-withdrawal", form.opening.consent, reason)
         name = b"research-end" + form.opening.consent
         payload = Withdraw(form.opening.consent, commit(commitments.REASON, salt, reason))
@@ -166,6 +172,13 @@ class ResearchConsents:
             self._member.submitter.done(name)
             self._forms.put(key, form, under=study)
         await self._open(landed.digest, Opened(withdraw=WithdrawOpening(form.opening.consent, reason, salt)))
+        return form
+
+    def form(self, study: StudyId, patient: bytes) -> ResearchForm:
+        """What stands of one patient. Raises NoSuchForm."""
+        form = self._forms.get(self._key(study, patient))
+        if form is None or form.entry is None or form.withdrawn is not None:
+            raise NoSuchForm(f"no consent of this patient to study {study.hex()} was given here on paper and is open")
         return form
 
     def forms(self, study: StudyId) -> list[ResearchForm]:

@@ -14,7 +14,7 @@ from commonward.ledger.ids import Digest, MemberId, StudyId
 from commonward.ledger.rounds import ProposeStudy
 from commonward.records.evidence import label_of
 from commonward.records.openings import Opening, OpeningError
-from commonward.records.privacy import charge
+from commonward.records.privacy import RATE_UNIT, charge
 from commonward.records.rule_parameters import AggregationError, Parameters
 from commonward.workflows.training.ports import Setting
 from commonward.workflows.wire import Message, MessageError
@@ -57,6 +57,8 @@ class Protocol(Message):
         test_share: of a site's patients, how many of a thousand are kept apart to judge the model by.
         evaluate_every: the model is judged after every so many rounds, and after the last.
         noise: absent where the study charges no privacy.
+        label: the column that is to be predicted; "" where there is none.
+        label_share: of the proposer's own rows, how many of a thousand have a label above 0: sites compare theirs.
     """
 
     title: str
@@ -67,12 +69,16 @@ class Protocol(Message):
     test_share: int
     evaluate_every: int
     noise: Noise | None = None
+    label: str = ""
+    label_share: int | None = None
 
     def __post_init__(self) -> None:
         if not self.title or not self.learner:
             raise MessageError("expected a title and a learner's name, got nothing")
         if not 0 <= self.test_share <= 900:
             raise MessageError(f"expected a test share from 0 to 900 of a thousand, got {self.test_share}")
+        if self.label_share is not None and not 0 <= self.label_share <= 1000:
+            raise MessageError(f"expected a label share from 0 to 1000 of a thousand, got {self.label_share}")
         if self.evaluate_every < 1:
             raise MessageError(f"expected evaluate_every from 1, got {self.evaluate_every}")
         try:
@@ -149,10 +155,23 @@ class StudyPapers(Message):
         declared = None if noise is None else charge(noise.noise, noise.rate, noise.steps)
         if declared != terms.charge:
             raise WrongPapers(f"study {self.study.hex()}: its charge is not what its declared noise costs")
+        _check_told(self.study, noise, self.protocol.learner_settings)
         if self.protocol.rule_parameters.f != terms.f:
             raise WrongPapers(
                 f"study {self.study.hex()}: expected f = {terms.f} in its parameters, as the ledger has it, "
                 f"got {self.protocol.rule_parameters.f}"
+            )
+
+
+def _check_told(study: bytes, noise: Noise | None, settings: Mapping[str, Setting]) -> None:
+    """What is charged for is what the learner is told to add (by the names `noise`, `steps`, `rate`), and no less."""
+    charged = {"noise": 0} if noise is None else {"noise": noise.noise, "steps": noise.steps, "rate": noise.rate}
+    for name, declared in charged.items():
+        usual = {"noise": 0, "rate": RATE_UNIT}.get(name)
+        if settings.get(name, usual) != declared:
+            raise WrongPapers(
+                f"study {study.hex()}: expected the learner to be told {name} = {declared}, which the study declares, "
+                f"got {settings.get(name, 'nothing')!r}"
             )
 
 

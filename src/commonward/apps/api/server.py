@@ -15,9 +15,10 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from commonward.adapters.keys import KeyFileExposed, KeyFileMissing, KeyFileUnreadable
-from commonward.apps.api import care, custody, evidence, governance, keys, speaking, status
+from commonward.apps.api import care, custody, evidence, governance, keys, speaking, status, studies
 from commonward.apps.api.words import BadWord
 from commonward.apps.settings import BadSettings
+from commonward.apps.studies.file import BadStudyFile
 from commonward.apps.wiring import Node
 from commonward.records.certificates import CertificateRefused
 from commonward.workflows.breakglass import GlassRefused
@@ -27,8 +28,13 @@ from commonward.workflows.evidence import NoEvidence
 from commonward.workflows.identity import IdentityError
 from commonward.workflows.ports import LedgerAway, PeerAway, VaultFull
 from commonward.workflows.requests import DisplayRefused, RequestRefused
+from commonward.workflows.research_consents import NoSuchForm
 from commonward.workflows.sealing import Altered
+from commonward.workflows.study_papers import WrongPapers
+from commonward.workflows.studying import NoSuchStudy, PapersMissing
 from commonward.workflows.submitting import LedgerRefused
+from commonward.workflows.training.cohorts import CohortFailed
+from commonward.workflows.training.ports import LearnerError
 from commonward.workflows.wire import MessageError
 
 # What went wrong -> HTTP status: refused by a rule 409, unusable input 422, the world away 503, no room 507.
@@ -47,6 +53,13 @@ _STATUS: dict[type[Exception], int] = {
     MessageError: 422,
     governance.NotOpen: 404,
     BadWord: 422,
+    BadStudyFile: 422,
+    NoSuchStudy: 404,
+    NoSuchForm: 404,
+    WrongPapers: 409,
+    CohortFailed: 409,
+    LearnerError: 409,
+    PapersMissing: 503,
     BadSettings: 422,
     KeyFileMissing: 422,
     KeyFileExposed: 422,
@@ -61,7 +74,7 @@ def control_app(node: Node) -> FastAPI:
     """All routes over one node."""
     app = FastAPI(title="Commonward control API", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
     app.state.node = node
-    for group in (status, care, custody, evidence, governance, keys, speaking):
+    for group in (status, care, custody, evidence, governance, keys, speaking, studies):
         app.include_router(group.router)
     for kind, code in _STATUS.items():
         app.add_exception_handler(kind, _handler(code))

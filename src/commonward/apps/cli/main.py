@@ -30,6 +30,7 @@ from commonward.apps.cli import (
     network,
     patient,
     processes,
+    study,
 )
 from commonward.apps.cli.output import AWAY, REFUSED, UNUSABLE, err
 from commonward.apps.cli.plain import plain
@@ -60,6 +61,7 @@ evidence.add_to(app)
 governance.add_to(app)
 joining.add_to(app)
 keys.add_to(app)
+study.add_to(app)
 
 
 @app.callback()

@@ -1,0 +1,265 @@
+"""Studies at one member: proposing, voting, the page before enrolment, forms of patients, joining and leaving."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from typing import Any
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, Field
+
+from commonward.apps.api.status import node_of
+from commonward.apps.api.words import BadWord, to_bytes
+from commonward.apps.studies.file import read
+from commonward.apps.studies.hosting import columns_of
+from commonward.apps.studies.look import look
+from commonward.apps.studies.telling import told, told_briefly, touched
+from commonward.apps.wiring import Node
+from commonward.ledger.ids import StudyId, parse_study_id
+from commonward.ledger.rounds import Rule
+from commonward.records.model import EMPTY_MODEL, Model
+from commonward.workflows.study_papers import StudyPapers
+from commonward.workflows.studying import Proposal
+from commonward.workflows.training.ports import LearnerError
+
+router = APIRouter()
+
+_AT_ONCE = 32
+"""Forms that are on their way to the ledger together."""
+
+
+class Proposed(BaseModel):
+    """`study`: the study file's text, called `name`. `cohort`: base64 of the JSON that it names."""
+
+    study: str = Field(max_length=200_000)
+    name: str = Field(default="study", max_length=300)
+    cohort: str = Field(max_length=6_000_000)
+
+
+class Vote(BaseModel):
+    choice: bool
+    waiver: bool = False
+    opinion: str = Field(max_length=4000)
+    staff: str
+
+
+class Enrolment(BaseModel):
+    """`seen`: digest of the page that the officer had before them, as `/studies/{study}/look` gave it."""
+
+    words: str = Field(max_length=2000)
+    staff: str
+    seen: str = Field(min_length=64, max_length=64)
+
+
+class Named(BaseModel):
+    """A patient as a source system calls them."""
+
+    system: str = Field(max_length=200)
+    patient: str = Field(max_length=200)
+
+
+class Forms(BaseModel):
+    """Forms that patients signed before two people of this member."""
+
+    patients: list[Named] = Field(max_length=10_000)
+    text: str = Field(max_length=20_000)
+    staff: list[str] = Field(min_length=2, max_length=2)
+    days: int = Field(default=365, ge=1, le=3660)
+
+
+class Withdrawn(Named):
+    reason: str = Field(default="", max_length=500)
+
+
+class Words(BaseModel):
+    words: str = Field(default="", max_length=4000)
+
+
+class Claim(Words):
+    round: int = Field(ge=1)
+
+
+@router.get("/learners")
+async def learners(request: Request) -> list[dict[str, Any]]:
+    """What is installed here, with the digests that people approve."""
+    return [
+        {"name": each.name, "digest": each.digest.hex(), "about": each.about, "columns": list(each.columns),
+         "settings": dict(each.settings)}
+        for each in node_of(request).learners.known()
+    ]  # fmt: skip
+
+
+@router.get("/studies")
+async def studies(request: Request) -> list[dict[str, Any]]:
+    """Every study that is not over, and those that are whose papers are here."""
+    node = node_of(request)
+    return [told_briefly(node.office, each) for each in node.office.studying.known()]
+
+
+@router.get("/studies/{study}")
+async def study(request: Request, study: str) -> dict[str, Any]:
+    """One study, whole: terms, papers, sites, the rounds so far. The papers are fetched where they are not here."""
+    node, wanted = node_of(request), _study(study)
+    papers = await node.office.studying.papers(wanted)
+    return told(node.office, wanted, papers)
+
+
+@router.post("/studies")
+async def propose(request: Request, body: Proposed) -> dict[str, Any]:
+    """Put a study to the ethics roles. The learner's digest and the first model are taken from what is installed."""
+    node = node_of(request)
+    wanted = read(body.study, body.name)
+    cohort = _cohort(body.cohort)
+    described = node.learners.describe(wanted.protocol.learner)
+    try:
+        given = columns_of(cohort)
+    except ValueError as cause:
+        raise BadWord(f"cohort {wanted.cohort}: {cause}") from cause
+    lacking = sorted(set(described.columns) - set(given))
+    if lacking:
+        raise BadWord(f"the learner {described.name} reads {', '.join(lacking)}; the cohort's views do not give that")
+    unknown = sorted(set(wanted.protocol.learner_settings) - set(described.settings))
+    if unknown:
+        known = ", ".join(sorted(described.settings)) or "none"
+        raise BadWord(f"learner.settings.{unknown[0]}: the learner {described.name} knows no such setting, but {known}")
+    first = await _first_model(node, wanted.rule, described.name, described.digest, wanted.protocol.learner_settings)
+    terms = wanted.terms(described.digest, first.digest, node.member.ledger_now())
+    proposal = Proposal(wanted.protocol, cohort, wanted.viewers, terms)
+    made, landed = await node.office.studying.propose(proposal)
+    return {"study": made.hex(), "title": wanted.protocol.title, "index": landed.index, "at": landed.time,
+            "learner": described.digest.hex(), "model": first.digest.hex()}  # fmt: skip
+
+
+async def _first_model(node: Node, rule: Rule, name: str, approved: Any, settings: Any) -> Model:
+    """Under SUM there is none; else the learner says it, in its own process."""
+    if rule is Rule.SUM:
+        return EMPTY_MODEL
+
+    def asked() -> Model:
+        learner = node.learners(name, approved)
+        try:
+            return learner.first_model(settings)
+        finally:
+            learner.close()
+
+    return await asyncio.to_thread(asked)
+
+
+@router.post("/studies/{study}/vote")
+async def vote(request: Request, study: str, body: Vote) -> dict[str, Any]:
+    """This member's vote, by its ethics officer."""
+    node, wanted = node_of(request), _study(study)
+    landed = await node.office.studying.vote(
+        wanted, body.choice, body.waiver, body.opinion, node.staff(body.staff)
+    )  # fmt: skip
+    stands = node.office.studying.study(wanted)
+    return {"study": study, "choice": body.choice, "index": landed.index, "at": landed.time,
+            "status": stands.status.name.lower()}  # fmt: skip
+
+
+@router.get("/studies/{study}/look")
+async def look_at(request: Request, study: str) -> dict[str, Any]:
+    """The page before enrolment: this site's own rows, and what is odd about them."""
+    node, wanted = node_of(request), _study(study)
+    papers = await node.office.studying.papers(wanted)
+    return await _looked(node, wanted, papers)
+
+
+async def _looked(node: Node, wanted: StudyId, papers: StudyPapers) -> dict[str, Any]:
+    rows = await node.cohorts.rows(wanted, papers)
+    protocol = papers.protocol
+    try:
+        described = node.learners.describe(protocol.learner)
+        columns, installed = described.columns, described.digest.hex()
+    except LearnerError as why:
+        columns, installed = (), str(why)
+    page = look(
+        rows.table, node.office.research.count(wanted).open, columns, protocol.label, protocol.label_share
+    )  # fmt: skip
+    return {"study": wanted.hex(), "title": protocol.title, "learner": protocol.learner, "installed": installed, **page}
+
+
+@router.post("/studies/{study}/enrol")
+async def enrol(request: Request, study: str, body: Enrolment) -> dict[str, Any]:
+    """This site takes part, with the learner that is installed here and has the study's digest."""
+    node, wanted = node_of(request), _study(study)
+    papers = await node.office.studying.papers(wanted)
+    described = node.learners.describe(papers.protocol.learner)
+    terms = node.office.studying.study(wanted).terms
+    if described.digest != terms.learner:
+        raise BadWord(
+            f"the learner {described.name} installed here has the digest {described.digest.hex()}, the study's has "
+            f"{terms.learner.hex()}: install what the study names, read it, and try again"
+        )
+    landed = await node.office.studying.enrol(
+        wanted, described.name, described.digest, body.words, to_bytes(body.seen, "a page's digest"),
+        node.staff(body.staff),
+    )  # fmt: skip
+    return {"study": study, "index": landed.index, "at": landed.time, "learner": described.digest.hex()}
+
+
+@router.post("/studies/{study}/forms")
+async def forms(request: Request, study: str, body: Forms) -> dict[str, Any]:
+    """Bring patients' forms onto the ledger; a form brought again is the same consent."""
+    node, wanted = node_of(request), _study(study)
+    node.office.studying.study(wanted)
+    witnesses = tuple(node.staff(each) for each in body.staff)
+    gate = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(each: Named) -> str:
+        async with gate:
+            local = node.member.identity.patient(each.system, each.patient)
+            taken = await node.office.research.take(wanted, local, body.text, witnesses, days=body.days)
+            return taken.opening.consent.hex()
+
+    taken = await asyncio.gather(*(one(each) for each in body.patients))
+    return {"study": study, "consents": taken, "open": node.office.research.count(wanted).open}
+
+
+@router.post("/studies/{study}/withdraw")
+async def withdraw(request: Request, study: str, body: Withdrawn) -> dict[str, Any]:
+    """A patient takes a consent on paper back. Says which models it had touched by then."""
+    node, wanted = node_of(request), _study(study)
+    before = node.office.studying.study(wanted)
+    local = node.member.identity.patient(body.system, body.patient)
+    given = node.office.research.form(wanted, local)
+    models = touched(node.office.studying.rounds, before, node.member.id, given.at)
+    form = await node.office.research.withdraw(wanted, local, body.reason)
+    return {"study": study, "consent": form.opening.consent.hex(), "touched": models,
+            "open": node.office.research.count(wanted).open}  # fmt: skip
+
+
+@router.post("/studies/{study}/leave")
+async def leave(request: Request, study: str, body: Words) -> dict[str, Any]:
+    """This site takes part no more, from the end of the attempt that is open."""
+    landed = await node_of(request).office.studying.leave(_study(study), body.words)
+    return {"study": study, "index": landed.index, "at": landed.time}
+
+
+@router.post("/studies/{study}/close")
+async def close(request: Request, study: str, body: Words) -> dict[str, Any]:
+    """As its proposer: end a study, or take a proposal back."""
+    landed = await node_of(request).office.studying.close(_study(study), body.words.encode())
+    return {"study": study, "index": landed.index, "at": landed.time}
+
+
+@router.post("/studies/{study}/dispute")
+async def dispute(request: Request, study: str, body: Claim) -> dict[str, Any]:
+    """As a site of it: hold that a final round is false."""
+    landed = await node_of(request).office.studying.dispute(_study(study), body.round, body.words)
+    return {"study": study, "round": body.round, "index": landed.index, "at": landed.time}
+
+
+def _study(text: str) -> StudyId:
+    try:
+        return parse_study_id(to_bytes(text, "a study's id"))
+    except ValueError as cause:
+        raise BadWord(str(cause)) from cause
+
+
+def _cohort(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError as cause:
+        raise BadWord(f"expected the cohort in base64: {cause}") from cause

@@ -1,0 +1,329 @@
+"""The study file: one TOML that says all of a study, read strictly before anything is proposed.
+
+An error names the file, the line and the field. Fractions are written as decimals and read exactly: nothing of a study
+passes through a float.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Final, NoReturn
+
+from commonward.ledger.ids import BlockTime, Digest, MemberId, StudyId, parse_member_id
+from commonward.ledger.rounds import Mode, ProposeStudy, Rule, Waits, allows, least_sites
+from commonward.records.model import ONE
+from commonward.records.privacy import NOISE_UNIT, RATE_UNIT, PrivacyError, charge
+from commonward.records.rule_parameters import BILLION, AggregationError, Parameters
+from commonward.workflows.study_papers import Noise, Protocol, settings_bytes
+from commonward.workflows.training.ports import Setting
+from commonward.workflows.wire import MessageError
+
+__all__ = ["BadStudyFile", "StudyFile", "read"]
+
+DAY: Final = 86_400_000
+_UNITS: Final = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": DAY}
+_TOP: Final = (
+    "title", "about", "cohort", "label", "label_share", "mode", "rule", "rounds", "min_sites", "awaited", "row_cap",
+    "test_share", "evaluate_every", "end", "viewers", "learner", "parameters", "waits", "privacy",
+)  # fmt: skip
+_LEARNER: Final = ("name", "settings")
+_WAITS: Final = {"votes": "7d", "sites": "7d", "updates": "1h", "signatures": "1h", "disputes": "30d"}
+_PRIVACY: Final = ("waiver", "noise", "rate", "steps", "delta")
+_WHOLE: Final = ("f", "select", "intercept")
+"""Parameters of rules that are no fractions."""
+
+
+class BadStudyFile(ValueError):
+    """A study file that cannot be used: which file, line and field, what was expected and what was found."""
+
+
+@dataclass(frozen=True, slots=True)
+class StudyFile:
+    """One study as its file says it; times in ms.
+
+    `end_ms`: when it ends by itself, after it is proposed. The learner's digest and the first model are not in it: the
+    proposer's node takes both from the learner that it has installed.
+    """
+
+    protocol: Protocol
+    cohort: str  # the file with the views, as it is named
+    mode: Mode
+    rule: Rule
+    rounds: int
+    min_sites: int
+    awaited: int | None
+    row_cap: int
+    waits: Waits
+    end_ms: int
+    viewers: tuple[MemberId, ...]
+    waiver: bool
+    charge: tuple[int, ...] | None
+    delta: int | None
+
+    def terms(self, learner: Digest, model: Digest, now: int) -> Callable[[StudyId, Digest, Digest, Digest], Any]:
+        """What `workflows.studying.Proposal.terms` wants. `model`: digest of the first model. `now`: ledger time."""
+
+        def made(study: StudyId, protocol: Digest, cohort: Digest, viewers: Digest) -> ProposeStudy:
+            return ProposeStudy(
+                study, self.mode, self.rule, self.protocol.rule_parameters.f, learner, model, self.min_sites,
+                self.row_cap, self.rounds, self.waits, BlockTime(now + self.end_ms), protocol, cohort, viewers,
+                self.waiver, self.awaited, self.charge, self.delta,
+            )  # fmt: skip
+
+        return made
+
+
+def read(text: str, name: str, now: datetime | None = None) -> StudyFile:
+    """Parse a study file. `name`: how it is called in errors. Raises BadStudyFile."""
+    try:
+        tree = tomllib.loads(text, parse_float=Decimal)
+    except tomllib.TOMLDecodeError as cause:
+        raise BadStudyFile(f"{name}: not TOML: {cause}") from cause
+    return _Reader(text, name, tree, now or datetime.now(UTC)).study()
+
+
+class _Reader:
+    def __init__(self, text: str, name: str, tree: dict[str, Any], now: datetime) -> None:
+        self._lines, self._name, self._tree, self._now = text.splitlines(), name, tree, now
+
+    def study(self) -> StudyFile:
+        self._only(self._tree, _TOP, "")
+        mode = Mode[self._one_of("mode", Mode)]
+        rule = Rule[self._one_of("rule", Rule)]
+        if not allows(mode, rule):
+            wanted = ", ".join(each.name.lower() for each in Rule if allows(mode, each))
+            self._bad("rule", f"one that works in mode {mode.name.lower()}: {wanted}", rule.name.lower())
+        parameters = self._parameters()
+        min_sites = self._number("min_sites", 1, 64)
+        least = least_sites(mode, rule, parameters.f)
+        if min_sites < least:
+            f = f" and f = {parameters.f}" if parameters.f else ""
+            self._bad(
+                "min_sites", f"{least} at least for {rule.name.lower()} in mode {mode.name.lower()}{f}", min_sites
+            )
+        awaited = self._number("awaited", min_sites, 64, None)
+        noise, waiver, delta = self._privacy(mode)
+        protocol = self._protocol(parameters, noise)
+        cohort = self._text("cohort", 300)
+        return StudyFile(
+            protocol, cohort, mode, rule, self._number("rounds", 1, 1000) or 0, min_sites, awaited,
+            self._number("row_cap", 1, 1 << 20, 1) or 1, self._waits(), self._end(), self._viewers(), waiver,
+            None if noise is None else charge(noise.noise, noise.rate, noise.steps), delta,
+        )  # fmt: skip
+
+    def _protocol(self, parameters: Parameters, noise: Noise | None) -> Protocol:
+        learner = self._table("learner", _LEARNER)
+        name = learner.get("name")
+        if not isinstance(name, str) or not name.isidentifier():
+            self._bad("learner.name", "the name of an installed learner, of letters, digits and _", name)
+        share = self._share("label_share", None)
+        settings = settings_bytes(self._settings(learner, noise))
+        try:
+            return Protocol(
+                self._text("title", 200), self._text("about", 4000, ""), name, settings,
+                parameters.to_bytes(), self._share("test_share", Decimal("0.2")) or 0,
+                self._number("evaluate_every", 1, 1000, 1) or 1, noise, self._text("label", 200, ""), share,
+            )  # fmt: skip
+        except MessageError as cause:
+            raise BadStudyFile(f"{self._name}: {cause}") from cause
+
+    def _settings(self, learner: Mapping[str, Any], noise: Noise | None) -> dict[str, Setting]:
+        """Of the learner; what `[privacy]` declares is told to it too, so that it adds what is charged for."""
+        given = learner.get("settings", {})
+        if not isinstance(given, dict):
+            self._bad("learner.settings", "a table", given)
+        found: dict[str, Setting] = {}
+        if noise is not None:
+            found = {"noise": noise.noise, "steps": noise.steps}
+            found |= {} if noise.rate == RATE_UNIT else {"rate": noise.rate}
+        for key, value in given.items():
+            where = f"learner.settings.{key}"
+            if key == "noise" or key in found:
+                self._bad(where, "this in [privacy], from which it is charged", value)
+            if type(value) in (int, str):
+                found[key] = value
+            elif isinstance(value, bool):
+                found[key] = int(value)
+            elif isinstance(value, list) and all(type(each) is int for each in value):
+                found[key] = tuple(value)
+            elif isinstance(value, list) and value and all(type(each) in (int, Decimal) for each in value):
+                found[key] = tuple(self._scaled(where, each, ONE) for each in value)  # a list of fractions is in Q24
+            else:
+                self._bad(where, "a whole number, text, or a list of numbers, in the learner's own unit", value)
+        return found
+
+    def _parameters(self) -> Parameters:
+        known = [each.name for each in fields(Parameters) if each.name != "sums"]
+        given = self._table("parameters", (*known, "sums"), {})
+        values: dict[str, Any] = {}
+        for key, value in given.items():
+            where = f"parameters.{key}"
+            if key == "sums":
+                values[key] = self._sums(value)
+            elif key == "intercept":
+                if not isinstance(value, bool):
+                    self._bad(where, "true or false", value)
+                values[key] = value
+            elif key in _WHOLE:
+                if type(value) is not int:
+                    self._bad(where, "a whole number", value)
+                values[key] = value
+            else:
+                values[key] = self._scaled(where, value, BILLION)
+        try:
+            return Parameters(**values)
+        except AggregationError as cause:
+            raise BadStudyFile(f"{self._where('parameters')}: {cause} (fractions in billionths)") from cause
+
+    def _sums(self, value: Any) -> dict[str, tuple[int, ...]]:
+        fits = isinstance(value, dict) and all(
+            isinstance(shape, list) and all(type(each) is int and each > 0 for each in shape)
+            for shape in value.values()
+        )
+        if not fits:
+            self._bad("parameters.sums", "a table of name = [shape]", value)
+        return {str(key): tuple(shape) for key, shape in value.items()}
+
+    def _waits(self) -> Waits:
+        given = self._table("waits", tuple(_WAITS), {})
+        times = {key: self._duration(f"waits.{key}", given.get(key, usual)) for key, usual in _WAITS.items()}
+        try:
+            return Waits(**times)
+        except ValueError as cause:
+            raise BadStudyFile(f"{self._where('waits')}: {cause}") from cause
+
+    def _privacy(self, mode: Mode) -> tuple[Noise | None, bool, int | None]:
+        given = self._table("privacy", _PRIVACY, {})
+        waiver = given.get("waiver", False)
+        if not isinstance(waiver, bool):
+            self._bad("privacy.waiver", "true or false", waiver)
+        private = [each for each in _PRIVACY[1:] if each in given]
+        if not private:
+            if mode is Mode.OPEN and not waiver:
+                self._bad(
+                    "privacy", "noise, rate, steps and delta, or waiver = true, in an open study", "neither",
+                )  # fmt: skip
+            return None, waiver, None
+        lacking = [each for each in _PRIVACY[1:] if each not in given]
+        if lacking:
+            self._bad(f"privacy.{lacking[0]}", "noise, rate, steps and delta together", "none")
+        if waiver:
+            self._bad("privacy.waiver", "either a charge or a waiver", "both")
+        noise = Noise(
+            self._scaled("privacy.noise", given["noise"], NOISE_UNIT),
+            self._scaled("privacy.rate", given["rate"], RATE_UNIT),
+            self._whole("privacy.steps", given["steps"], 1, 1_000_000),
+        )
+        delta = self._whole("privacy.delta", given["delta"], 3, 12)
+        try:
+            charge(noise.noise, noise.rate, noise.steps)
+        except PrivacyError as cause:
+            raise BadStudyFile(f"{self._where('privacy')}: {cause}") from cause
+        return noise, False, delta
+
+    def _end(self) -> int:
+        value = self._tree.get("end", "365d")
+        if isinstance(value, str):
+            return self._duration("end", value)
+        if not isinstance(value, datetime):
+            self._bad("end", "a duration like 30d, or a time like 2027-01-31T00:00:00Z", value)
+        then = value if value.tzinfo else value.replace(tzinfo=UTC)
+        left = int((then - self._now).total_seconds() * 1000)
+        if left <= 0:
+            self._bad("end", "a time to come", value)
+        return left
+
+    def _viewers(self) -> tuple[MemberId, ...]:
+        value = self._tree.get("viewers", [])
+        if not isinstance(value, list):
+            self._bad("viewers", "a list of members", value)
+        try:
+            return tuple(sorted({parse_member_id(each) for each in value}))
+        except ValueError as cause:
+            raise BadStudyFile(f"{self._where('viewers')}: {cause}") from cause
+
+    # words of the file
+
+    def _table(self, key: str, known: Sequence[str], usual: dict[str, Any] | None = None) -> dict[str, Any]:
+        value = self._tree.get(key, usual)
+        if not isinstance(value, dict):
+            self._bad(key, f"a table [{key}]", "none" if value is None else value)
+        self._only(value, known, f"{key}.")
+        return value
+
+    def _only(self, table: Mapping[str, Any], known: Sequence[str], prefix: str) -> None:
+        for key in table:
+            if key not in known:
+                raise BadStudyFile(
+                    f"{self._where(prefix + key)}: unknown field; known are {', '.join(sorted(known))}"
+                )  # fmt: skip
+
+    def _one_of(self, key: str, table: Any) -> str:
+        value = self._tree.get(key)
+        name = value.upper().replace("-", "_") if isinstance(value, str) else ""
+        if name not in table.__members__:
+            self._bad(key, f"one of {', '.join(each.name.lower() for each in table)}", value)
+        return name
+
+    def _text(self, key: str, most: int, usual: str | None = None) -> str:
+        value = self._tree.get(key, usual)
+        if not isinstance(value, str) or len(value) > most or (usual is None and not value.strip()):
+            self._bad(key, f"text of 1 to {most} characters", value)
+        return value
+
+    def _number(self, key: str, low: int, high: int, usual: int | None = -1) -> Any:
+        value = self._tree.get(key, usual)
+        if value is None and usual is None:
+            return None
+        return self._whole(key, value if key in self._tree or usual != -1 else None, low, high)
+
+    def _whole(self, where: str, value: Any, low: int, high: int) -> int:
+        if type(value) is not int or not low <= value <= high:
+            self._bad(where, f"a whole number from {low} to {high}", value)
+        return value
+
+    def _share(self, key: str, usual: Decimal | None) -> int | None:
+        value = self._tree.get(key, usual)
+        if value is None:
+            return None
+        found = self._scaled(key, value, 1000)
+        if not 0 <= found <= 1000:
+            self._bad(key, "a share from 0 to 1", value)
+        return found
+
+    def _scaled(self, where: str, value: Any, unit: int) -> int:
+        """A decimal in units of 1 / `unit`: exact, but for Q24, which is rounded to its nearest."""
+        if isinstance(value, bool) or not isinstance(value, int | Decimal) or not Decimal(value).is_finite():
+            self._bad(where, "a number", value)
+        exact = Decimal(value) * unit
+        if exact != exact.to_integral_value() and unit != ONE:
+            self._bad(where, f"a number in steps of 1/{unit}", value)
+        return int(exact.to_integral_value())
+
+    def _duration(self, where: str, value: Any) -> int:
+        found = re.fullmatch(r"(\d{1,6})\s*([smhd])", value) if isinstance(value, str) else None
+        if found is None:
+            self._bad(where, "a duration like 90s, 10m, 4h or 7d", value)
+        return int(found[1]) * _UNITS[found[2]]
+
+    def _bad(self, field: str, expected: str, got: object) -> NoReturn:
+        said = "nothing" if got is None else (repr(got) if isinstance(got, str | list | dict) else str(got))[:80]
+        raise BadStudyFile(f"{self._where(field)}: expected {expected}, got {said}")
+
+    def _where(self, field: str) -> str:
+        """file, line, field. The line of the field itself, or else of its table; none where it is not written."""
+        table, _, key = field.rpartition(".")
+        line, at = 0, ""
+        for number, row in enumerate(self._lines, 1):
+            head = re.match(r"\s*\[([\w.\s]+)\]", row)
+            if head:
+                at = head[1].strip()
+                line = number if at == field or (at == table and not line) else line
+            elif at == table and re.match(rf"\s*\"?{re.escape(key)}\"?\s*=", row):
+                line = number
+        return f"{self._name}, line {line}: {field}" if line else f"{self._name}: {field}"

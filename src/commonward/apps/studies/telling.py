@@ -1,0 +1,182 @@
+"""A study as its ledger state and its papers tell it: plain values, for the control API and whoever shows them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from commonward.ledger.ids import MemberId, StudyId
+from commonward.ledger.rounds import Status
+from commonward.ledger.rounds.budget import epsilon
+from commonward.ledger.rounds.study import Round, Rounds, Study
+from commonward.ledger.rounds.words import BANDS
+from commonward.workflows.office import Office
+from commonward.workflows.study_papers import StudyPapers
+
+__all__ = ["band", "round_told", "told", "told_briefly"]
+
+
+def told_briefly(office: Office, study: StudyId) -> dict[str, Any]:
+    """A line of the list."""
+    studying = office.studying
+    stands, papers = studying.study(study), studying.held(study)
+    own = studying.rounds.site(study, office.member.id)
+    return {
+        "study": study.hex(),
+        "title": papers.protocol.title if papers is not None else "",
+        "by": stands.proposer,
+        "status": stands.status.name.lower(),
+        "mode": stands.terms.mode.name.lower(),
+        "rule": stands.terms.rule.name.lower(),
+        "round": stands.round,
+        "rounds": stands.terms.rounds,
+        "sites": [each for each in studying.rounds.sites(study) if _enrolled(studying.rounds, study, each)],
+        "enrolled": own is not None and own.enrolled,
+        "voted": _own_vote(stands, office.member.id),
+        "end": stands.terms.end,
+    }
+
+
+def _enrolled(rounds: Rounds, study: StudyId, member: MemberId) -> bool:
+    site = rounds.site(study, member)
+    return site is not None and site.enrolled
+
+
+def _own_vote(stands: Study, member: MemberId) -> bool | None:
+    return True if member in stands.ayes else False if member in stands.noes else None
+
+
+def told(office: Office, study: StudyId, papers: StudyPapers) -> dict[str, Any]:
+    """All of it, for `study show`, the live view and the report."""
+    rounds, stands = office.studying.rounds, office.studying.study(study)
+    terms, protocol = stands.terms, papers.protocol
+    numbers = range(1, stands.round + 2)
+    return {
+        **told_briefly(office, study),
+        "about": protocol.about,
+        "f": terms.f,
+        "min_sites": terms.min_sites,
+        "awaited": terms.awaited,
+        "row_cap": terms.row_cap,
+        "waits": {name: getattr(terms.waits, name) for name in ("votes", "sites", "updates", "signatures", "disputes")},
+        "proposed": stands.proposed,
+        "approved": stands.approved,
+        "closed": stands.closed,
+        "kept_until": stands.kept_until,
+        "ayes": list(stands.ayes),
+        "noes": list(stands.noes),
+        "waivers": list(stands.waivers),
+        "learner": {
+            "name": protocol.learner,
+            "digest": terms.learner.hex(),
+            "settings": {
+                name: list(value) if isinstance(value, tuple) else value.hex() if isinstance(value, bytes) else value
+                for name, value in protocol.learner_settings.items()
+            },
+        },
+        "privacy": _privacy(stands, papers),
+        "test_share": protocol.test_share / 1000,
+        "evaluate_every": protocol.evaluate_every,
+        "label": protocol.label,
+        "viewers": list(papers.viewers),
+        "cohort": json.loads(papers.cohort),
+        "model": stands.model.hex(),
+        "chain": stands.chain.hex(),
+        "site": [_site(rounds, study, member) for member in rounds.sites(study)],
+        "attempts": stands.attempt,
+        "progress": [
+            round_told(found) for number in numbers if (found := rounds.round(study, number)) is not None
+        ],
+    }  # fmt: skip
+
+
+def _privacy(stands: Study, papers: StudyPapers) -> dict[str, Any]:
+    terms, noise = stands.terms, papers.protocol.noise
+    if terms.charge is None or terms.delta is None or noise is None:
+        return {"charged": False, "waiver": terms.waiver}
+    whole = [each * terms.rounds for each in terms.charge]
+    return {
+        "charged": True,
+        "waiver": False,
+        "delta": terms.delta,
+        "epsilon_a_round": epsilon(terms.charge, terms.delta) / 1e6,
+        "epsilon_in_all": epsilon(whole, terms.delta) / 1e6,
+        "noise": noise.noise / 1e6,
+        "rate": noise.rate / 1e9,
+        "steps": noise.steps,
+    }
+
+
+def _site(rounds: Rounds, study: StudyId, member: MemberId) -> dict[str, Any]:
+    site, stands = rounds.site(study, member), rounds.study(study)
+    assert site is not None and stands is not None  # it is listed
+    delta = stands.terms.delta
+    placed = site.manifest
+    return {
+        "member": member,
+        "enrolled": site.enrolled,
+        "leaving": site.leaving,
+        "patients": None if placed is None else band(placed.patients),
+        "rows": None if placed is None else band(placed.rows),
+        "manifest": None if placed is None else placed.digest.hex(),
+        "manifest_at": None if placed is None else placed.seen,
+        "train": None if placed is None else placed.train.hex(),
+        "test": None if placed is None else placed.test.hex(),
+        "masks": site.masks is not None,
+        "spent": None if delta is None else epsilon(rounds.spent(member), delta) / 1e6,
+        "budget": None if delta is None else rounds.cap().epsilon / 1e6,
+        "disputes": list(site.disputes),
+    }
+
+
+def band(number: int) -> str:
+    """A band of counts, as the ledger shows them: "50 to 99"."""
+    low = BANDS[number]
+    return f"{low} to {BANDS[number + 1] - 1}" if number + 1 < len(BANDS) else f"{low} or more"
+
+
+def round_told(found: Round) -> dict[str, Any]:
+    """The last attempt at one round."""
+    return {
+        "round": found.round,
+        "attempt": found.attempt,
+        "opened": found.opened,
+        "deadline": found.deadline,
+        "sign_by": found.sign_by,
+        "sites": list(found.sites),
+        "voters": list(found.voters),
+        "updates": [each.site for each in found.updates],
+        "fixed": found.fixed,
+        "signed": [each.site for each in found.signed],
+        "exclusions": list(found.exclusions or ()),
+        "final": found.final,
+        "void": found.void,
+        "base": found.base.hex(),
+        "model": None if found.model is None else found.model.hex(),
+        "chain": None if found.chain is None else found.chain.hex(),
+        "stage": _stage(found),
+    }
+
+
+def _stage(found: Round) -> str:
+    if found.final is not None:
+        return "final"
+    if found.void:
+        return "void"
+    return "signing" if found.fixed is not None else "training"
+
+
+def touched(rounds: Rounds, study: Study, site: MemberId, since: int) -> list[dict[str, Any]]:
+    """Final rounds that may have learnt from what a site held under a consent given at `since` (ms): their models."""
+    found = []
+    for number in range(1, study.round + 1):
+        each = rounds.round(study.terms.study, number)
+        if each is None or each.final is None or each.model is None or each.opened < since:
+            continue
+        if each.update_of(site) is not None and site not in (each.exclusions or ()):
+            found.append({"round": number, "model": each.model.hex()})
+    return found
+
+
+OVER = frozenset(each.name.lower() for each in Status if each.over or each in (Status.COMPLETE, Status.STALLED))
+"""Statuses after which no round opens any more."""

@@ -1,0 +1,79 @@
+"""A study file is read strictly: what it says exactly, or the file, line and field that is wrong."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from commonward.apps.studies.file import BadStudyFile, read
+from commonward.ledger.rounds import Mode, Rule
+from commonward.records.model import ONE
+from commonward.records.privacy import charge
+from tests.apps.study_world import STUDY
+
+GIVEN = STUDY.format(mode="masked", rounds=3, updates="5m", waiver="false")
+
+
+def test_what_a_file_says_is_what_is_proposed_and_no_fraction_passes_through_a_float() -> None:
+    found = read(GIVEN + "\n", "heart.toml")
+    assert (found.mode, found.rule, found.rounds, found.min_sites, found.awaited) == (Mode.MASKED, Rule.NEWTON, 3, 3, 4)
+    assert found.protocol.rule_parameters.ridge == 10_000_000
+    assert found.protocol.test_share == 250 and found.protocol.label_share == 460
+    assert found.waits.updates == 300_000 and found.end_ms == 7 * 86_400_000
+    assert found.viewers == ("clinic", "north") and not found.waiver and found.charge is None
+
+
+def test_lists_of_fractions_in_a_learners_settings_become_q24() -> None:
+    text = GIVEN.replace(
+        'name = "heart_newton"', 'name = "heart_newton"\n[learner.settings]\nmean = [0.5, 1]\nsteps = 7'
+    )
+    assert read(text, "f").protocol.learner_settings == {"mean": (ONE // 2, ONE), "steps": 7}
+
+
+def test_declared_noise_becomes_the_charge_that_approvers_compute_again() -> None:
+    noise = "noise = 1.5\nrate = 0.1\nsteps = 20\ndelta = 5"
+    text = GIVEN.replace('mode = "masked"', 'mode = "open"').replace('rule = "newton"', 'rule = "fedavg"')
+    found = read(text.replace("waiver = false", noise), "f")
+    assert found.charge == charge(1_500_000, 100_000_000, 20) and found.delta == 5
+    assert found.protocol.learner_settings == {"noise": 1_500_000, "rate": 100_000_000, "steps": 20}
+
+
+def test_an_end_is_a_duration_or_a_time_to_come() -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    later = GIVEN.replace('end = "7d"', "end = 2026-01-03T00:00:00Z")
+    assert read(later, "f", now).end_ms == 2 * 86_400_000
+    with pytest.raises(BadStudyFile, match="line 15: end: expected a time to come"):
+        read(later, "f", datetime(2026, 2, 1, tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("rounds = 3", "rounds = 3.5"), "line 9: rounds: expected a whole number"),
+        (("rounds = 3", "rounds = 0"), "line 9: rounds: expected a whole number from 1"),
+        (('rule = "newton"', 'rule = "krum"'), "line 8: rule: expected one that works in mode masked"),
+        (('rule = "newton"', 'rule = "magic"'), "line 8: rule: expected one of fedavg"),
+        (("min_sites = 3", "min_sites = 2"), "line 10: min_sites: expected 3 at least for newton"),
+        (("awaited = 4", "awaited = 2"), "line 11: awaited: expected a whole number from 3"),
+        (('votes = "1h"', 'votes = "soon"'), "waits.votes: expected a duration"),
+        (('votes = "1h"', 'vote = "1h"'), "waits.vote: unknown field; known are"),
+        (("ridge = 0.01", "rigde = 0.01"), "parameters.rigde: unknown field"),
+        (("ridge = 0.01", "ridge = 0.0000000001"), "parameters.ridge: expected a number in steps of"),
+        (("ridge = 0.01", "ridge = nan"), "parameters.ridge: expected a number"),
+        (("title =", "titel ="), "line 2: titel: unknown field"),
+        (('title = "Heart', 'title = ""\nlabel = "Heart'), "TOML"),
+        (('name = "heart_newton"', 'name = "heart_newton" x'), "not TOML"),
+        (('name = "heart_newton"', 'name = "../x"'), "learner.name: expected the name of an installed learner"),
+        (('viewers = ["north", "clinic"]', 'viewers = ["NO"]'), "viewers"),
+        (("test_share = 0.25", "test_share = 1.5"), "test_share: expected a share from 0 to 1"),
+        (('mode = "masked"', 'mode = "open"'), "privacy: expected noise, rate, steps and delta, or waiver"),
+        (("waiver = false", "noise = 1.5"), "privacy.rate: expected noise, rate, steps and delta together"),
+        (("waiver = false", "waiver = 1"), "privacy.waiver: expected true or false"),
+    ],
+)  # fmt: skip
+def test_a_study_file_says_which_line_and_field_is_wrong(change: tuple[str, str], words: str) -> None:
+    assert change[0] in GIVEN
+    with pytest.raises(BadStudyFile) as caught:
+        read(GIVEN.replace(*change), "heart.toml")
+    assert str(caught.value).startswith("heart.toml") and words in str(caught.value)
