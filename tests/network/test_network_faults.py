@@ -20,7 +20,7 @@ from commonward.ledger.rules import Header
 from commonward.ledger.transactions import build_bundle
 from commonward.workflows.ports import Committed, LedgerAway
 from tests.ledgerkit import SoftKey, member_soft_key
-from tests.network.net import FOUR, Net, Watched, until
+from tests.network.net import FOUR, PATIENCE_MS, Net, Watched, until
 from tests.workflows.test_replica import release
 
 NORTH, SOUTH = MemberId("north"), MemberId("south")
@@ -98,7 +98,7 @@ async def busy(net: Net, members: Iterable[str] = FOUR) -> AsyncIterator[Traffic
 
 async def proven_now(net: Net, name: str) -> bytes:
     node = net.nodes[name].replica
-    return (await node.cosigned(node.machine.tip.size, 60_000)).note
+    return (await node.cosigned(node.machine.tip.size, PATIENCE_MS)).note
 
 
 # ---------------------------------------------------------------------------------------------- halts, restarts
@@ -117,7 +117,7 @@ async def test_one_of_four_killed_in_a_block_costs_nothing_and_two_halt_until_th
             await net.nodes["north"].replica.submit(net.sign(release(1), by="north"))
         # Half of the power decides nothing: at most a block that was under way.
         assert net.nodes["north"].replica.height <= height + 1
-        net.nodes["north"].replica._submit_ms = 90_000
+        net.nodes["north"].replica._submit_ms = PATIENCE_MS
         await net.start("south")
         await net.start("health")
         await net.ready()
@@ -353,16 +353,14 @@ async def test_a_nodes_wrong_clock_harms_its_own_cosignatures_alone(tmp_path: Pa
     async with net:
         async with busy(net, THREE) as traffic:
             node = net.nodes["north"].replica
-            proven = await node.cosigned(node.machine.tip.size, 60_000)
+            proven = await node.cosigned(node.machine.tip.size, PATIENCE_MS)
             assert set(proven.members) == set(THREE)
             assert abs(proven.median - net.clocks["north"].now()) < 30_000
             net.clocks["south"].off_ms = 0  # somebody set it right
 
             async def south_counts() -> bool:
                 size = node.machine.tip.size
-                return "south" in (await node.cosigned(size, 60_000)).members
+                return "south" in (await node.cosigned(size, PATIENCE_MS)).members
 
-            async with asyncio.timeout(90):
-                while not await south_counts():
-                    await asyncio.sleep(0.2)
+            await until(south_counts, "south's cosignatures count again")
         await whole(net, traffic)
