@@ -152,6 +152,19 @@ def test_each_purpose_has_its_own_key_and_its_signatures_verify(world):
     assert len(publics) == len(Purpose)
 
 
+def test_signatures_are_those_of_openssl_and_follow_the_key_into_use(tmp_path):
+    keys = MemberKeys.create(tmp_path, NORTH, PASSPHRASE, validate=True)
+    for message in (b"", b"message", bytes(5000)):
+        openssl = Ed25519PrivateKey.from_private_bytes(keys.seed(Purpose.VALIDATE)).sign(message)
+        assert keys.sign(Purpose.VALIDATE, message) == openssl
+    before = keys.sign(Purpose.CARRY, b"message")
+    keys.stage(Purpose.CARRY)
+    keys = keys.activate(Purpose.CARRY)
+    algorithm, public, _ = keys.public(Purpose.CARRY)
+    assert keys.sign(Purpose.CARRY, b"message") != before
+    assert verify(algorithm, public, b"message", keys.sign(Purpose.CARRY, b"message"))
+
+
 def test_only_the_operator_has_a_sequencer_key(tmp_path):
     keys = MemberKeys.create(tmp_path, NORTH, PASSPHRASE)
     assert not keys.has(Purpose.SEQUENCE)
