@@ -114,6 +114,14 @@ class FlowerLearner:
         """Of the running process; None when none runs."""
         return self._process.pid if self._process is not None and self._process.alive else None
 
+    @property
+    def confined(self) -> tuple[bool, bool]:
+        """Whether the running process has no network, and no files but its own: as far as this kernel allows."""
+        match self._running().ready:
+            case ["ready", int(network), int(files)]:
+                return bool(network), bool(files)
+        return False, False
+
     def _end(self) -> None:
         if self._process is not None:
             self._process.close()

@@ -1,7 +1,7 @@
 """A worker process: started with nothing of the node's, asked over a socket, ended when it takes too long.
 
-It gets an environment of its own (no keys, no settings of the node), limits of memory and of file size, no core dumps,
-one thread, and where the kernel lets it no network. It belongs to a session of its own, so that ending it ends whatever
+It gets an environment of its own (no keys, no settings of the node), one thread, and what `confine` takes from it. It
+belongs to a session of its own, so that ending it ends whatever
 it started.
 """
 

@@ -1,14 +1,11 @@
 """The worker process: `python -m commonward.adapters.flower.worker SOCKET FOLDER LEARNER MEMORY`.
 
-It first gives up what it does not need (core dumps, large files, memory beyond its limit, the network where the kernel
-allows), then imports Flower and the learner, says that it is ready, and answers one request after another until its
-socket ends. What the learner raises is an answer; the process goes on.
+It first gives up what it does not need (`confine`), then imports Flower and the learner, says that it is ready, and
+answers one request after another until its socket ends. What the learner raises is an answer; the process goes on.
 """
 
-import ctypes
 import importlib
 import os
-import resource
 import socket
 import sys
 import threading
@@ -17,24 +14,10 @@ import types
 from pathlib import Path
 from typing import Any, Final
 
-_NEW_NETWORK: Final = 0x40000000  # CLONE_NEWNET, linux/sched.h
-_NEW_USER: Final = 0x10000000  # CLONE_NEWUSER
-_NO_NEW_PRIVILEGES: Final = 38  # PR_SET_NO_NEW_PRIVS, linux/prctl.h
-_MAX_FILE: Final = 1 << 30
+from commonward.adapters.flower.confine import confine
+
 PACKAGE: Final = "installed_learners"
 """The name under which a learner's folders are imported, so that relative imports reach those beside it."""
-
-
-def confine(memory: int) -> bool:
-    """Give up what a learner does not need. Returns whether the network is gone: where the kernel allows it."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (_MAX_FILE, _MAX_FILE))
-    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
-    if not sys.platform.startswith("linux"):
-        return False
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
-    return bool(libc.unshare(_NEW_NETWORK) == 0 or libc.unshare(_NEW_USER | _NEW_NETWORK) == 0)
 
 
 def end_with_parent(parent: int) -> None:
@@ -93,14 +76,14 @@ def main(arguments: list[str]) -> int:
     """Arguments as in the module's text."""
     descriptor, folder, name, memory = int(arguments[0]), Path(arguments[1]), arguments[2], int(arguments[3])
     parent = os.getppid()
-    cut_off = confine(memory)
+    given_up = confine(memory, folder)
     end_with_parent(parent)
     link = socket.socket(fileno=descriptor)
     from commonward.adapters.flower.frames import write_frame
     from commonward.adapters.flower.grid import LocalGrid
 
     grid = LocalGrid(load_app(folder / "learners", name))
-    write_frame(link, ["ready", int(cut_off)])
+    write_frame(link, ["ready", int(given_up.network), int(given_up.files)])
     serve(link, grid)
     return 0
 
