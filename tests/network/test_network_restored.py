@@ -18,9 +18,11 @@ from commonward.apps.settings import load
 from commonward.apps.wiring import WallClock
 from commonward.records.jurisdiction import default_jurisdiction
 from commonward.records.sensitivity import default_sensitivity
+from tests.apps.conftest import free_ports
 from tests.cli_world import commonward
+from tests.network.telling import last_lines
 
-PATIENCE_S = 150.0
+PATIENCE_S = 240.0
 VALIDATORS = ("authority", "clinic", "north", "south")
 
 
@@ -29,7 +31,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     directory = tmp_path_factory.mktemp("restored") / "c"
     founding.found(
         directory,
-        by_number(4, "127.0.0.1", running.free_ports(20, 24_000), "cometbft"),
+        by_number(4, "127.0.0.1", free_ports(20), "cometbft"),
         name="Restored",
         operator=NOBODY,
         sequencer=None,
@@ -44,10 +46,20 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         running.stop(directory)
 
 
-def until(what: str, holds: Callable[[], bool]) -> None:
+def told(directory: Path) -> str:
+    """How each member stands, for whoever reads of a wait in vain."""
+    lines = []
+    for member in VALIDATORS:
+        data = directory / "members" / member
+        lines += [f"{member}: {status(directory, member)}", last_lines(data / "node.log")]
+        lines.append(last_lines(load(data).comet_home / "cometbft.log") if data.exists() else "    (gone)")
+    return "\n".join(lines)
+
+
+def until(directory: Path, what: str, holds: Callable[[], bool]) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while not holds():
-        assert time.monotonic() < deadline, f"not within {PATIENCE_S:g} s: {what}"
+        assert time.monotonic() < deadline, f"not within {PATIENCE_S:g} s: {what}\n{told(directory)}"
         time.sleep(0.5)
 
 
@@ -74,16 +86,16 @@ def test_a_validator_comes_back_from_its_backup_on_a_new_machine_and_votes_above
     network: Path, tmp_path: Path
 ) -> None:
     data = network / "members" / "north"
-    until("blocks", lambda: status(network, "south")["height"] >= 5)
+    until(network, "blocks", lambda: status(network, "south")["height"] >= 5)
     ran = commonward("backup", "--data", data, "--to", tmp_path / "b.tar", "--with-passphrase", "--json")
     assert ran.code == 0 and ran.json["validator"] > 0, ran.err
 
     pid = running.processes(network)["north"]  # the machine is gone, its disk with it
     os.kill(pid, signal.SIGKILL)
-    until("north's end", lambda: "north" not in running.processes(network))
+    until(network, "north's end", lambda: "north" not in running.processes(network))
     data.rename(tmp_path / "gone")
     at = status(network, "south")["height"]
-    until("the others to go on without it", lambda: status(network, "south")["height"] > at + 2)
+    until(network, "the others to go on without it", lambda: status(network, "south")["height"] > at + 2)
 
     ran = commonward("restore", tmp_path / "b.tar", "--data", data)
     assert ran.code == 2 and "could vote twice" in ran.err
@@ -92,9 +104,9 @@ def test_a_validator_comes_back_from_its_backup_on_a_new_machine_and_votes_above
     assert ran.code == 0 and ran.json["votes_after"] == told + 1, ran.err
 
     running.start(network, PATIENCE_S)
-    until("north to catch up", lambda: status(network, "north")["height"] > told + 10)
+    until(network, "north to catch up", lambda: status(network, "north")["height"] > told + 10)
     assert json.loads((data / VOTES).read_text())["height"] != "0"
     well = ("validator", "validators", "roots", "lag", "CometBFT RPC", "p2p peers")
-    until("its votes to be in the blocks", lambda: all_ok(doctored(network, "north"), well))
+    until(network, "its votes to be in the blocks", lambda: all_ok(doctored(network, "north"), well))
     weights = {each["member"]: each["weight"] for each in status(network, "south")["cosigners"]}
     assert weights == dict.fromkeys(VALIDATORS, 1), "nobody voted twice"
