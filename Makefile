@@ -68,6 +68,7 @@ lock:
 	uv pip compile --quiet --generate-hashes --no-header --python-version 3.11 --universal --extra dev --extra learning -o requirements/all.txt pyproject.toml
 	uv pip compile --quiet --generate-hashes --no-header --python-version 3.11 --universal -c requirements/all.txt --extra dev --extra learning -o requirements/dev.txt pyproject.toml
 	uv pip compile --quiet --generate-hashes --no-header --python-version 3.11 --universal -c requirements/all.txt -o requirements/base.txt pyproject.toml
+	uv pip compile --quiet --generate-hashes --no-header --python-version 3.11 --universal -c requirements/all.txt --extra learning -o requirements/learning.txt pyproject.toml
 
 clean:
 	rm -rf $(VENV) demo-data .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

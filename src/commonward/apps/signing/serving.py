@@ -28,6 +28,9 @@ class SigningServer:
             access_log=False,
             server_header=False,
             lifespan="off",
+            # The same parser with and without the learning extra, which brings others along.
+            http="h11",
+            ws="none",
             limit_concurrency=256,
             timeout_keep_alive=30,
         )
