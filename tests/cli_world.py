@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -94,9 +95,15 @@ def commonward(*arguments: object) -> Ran:
 
 
 def begun(*arguments: object) -> subprocess.Popen[bytes]:
-    """The command line in a process of its own, to be killed."""
+    """The command line in a process of its own, to be killed.
+
+    A shell that starts the tests in the background has them ignore Ctrl-C, and their children would inherit that.
+    """
     return subprocess.Popen(
-        [sys.executable, "-m", "commonward", *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-m", "commonward", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
