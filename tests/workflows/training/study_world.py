@@ -279,6 +279,17 @@ class Study:
         """Until so many rounds are final."""
         return lambda: self.standing.round >= number
 
+    def computed(self, site: str, number: int) -> bool:
+        """Whether a site has made a final round's model itself."""
+        paper = self.trainings[site]._site.store.final(self.id, number)
+        return paper is not None and bool(paper.metrics_salt)
+
+    def added_up(self, site: str) -> list[int]:
+        """How many test rows were counted over all sites, by round, as far as a site knows."""
+        progress = self.trainings[site].progress(self.id)
+        assert progress is not None
+        return [int(each.all_sites[0].integers[1]) for each in progress.rounds if each.all_sites]
+
     async def learnt(self, site: str = "north") -> np.ndarray[Any, Any]:
         """The model of the last final round, as a site has it."""
         found = await self.trainings[site].model(self.id)

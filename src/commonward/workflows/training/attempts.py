@@ -9,11 +9,12 @@ Who only has a vote (it was not ready when the attempt opened) collects, aggrega
 """
 
 import asyncio
+from dataclasses import replace
 from typing import Final
 
 from commonward.ledger.consent import Consents, Research
 from commonward.ledger.ids import MemberId
-from commonward.ledger.rounds import Countersign, Manifest, Mode, band_of
+from commonward.ledger.rounds import Countersign, Manifest, Mode, band_of, first_link
 from commonward.ledger.rounds.countersigning import link_of
 from commonward.ledger.rounds.study import Round, Study
 from commonward.records.aggregation import (
@@ -143,6 +144,24 @@ class Attempts:
         self._site.landed("countersign", name, current.round, current.attempt)
         self._site.reach("study.countersigned")
 
+    async def catch_up(self, study: Study, ended: Round, papers: StudyPapers) -> None:
+        """What we compute from the set of a round that two thirds made final without us; signed, if it is the same.
+
+        Raises Waits: something of it cannot be had, and nothing was kept.
+        """
+        name, rounds = study.terms.study, self._site.rounds
+        before = None if ended.round == 1 else rounds.round(name, ended.round - 1)
+        then = replace(
+            study,
+            round=ended.round - 1,
+            model=ended.base,
+            chain=first_link(study.proposer, study.terms) if before is None else before.chain or study.chain,
+        )
+        paper = self._site.store.round(name, ended.round, ended.attempt) or await self._computed(then, ended, papers)
+        same = (paper.model, paper.state) == (ended.model, ended.state)
+        if same and not study.status.over and all(each.site != self._site.id for each in ended.signed):
+            await self.countersign(then, ended, papers)
+
     async def _computed(self, study: Study, current: Round, papers: StudyPapers) -> RoundPaper:
         name = study.terms.study
         base = await self._models.base(study, papers)
@@ -172,7 +191,8 @@ class Attempts:
     ) -> tuple[Model, tuple[str, ...], tuple[Counted, ...]]:
         got = await self._exchange.collect(study.terms.study, Mode.OPEN, current)
         missing = tuple(str(each.site) for each in current.updates if each.site not in got)
-        if missing and not self._patience_over(study, current):
+        settled = current.final is not None and set(missing) <= set(current.exclusions or ())
+        if missing and not settled and (current.final is not None or not self._patience_over(study, current)):
             raise Waits(f"the updates of {', '.join(missing)}, which nobody has given yet")
         counted = tuple(Counted(site, self._open(study, site)) for site in sorted(got))
         try:

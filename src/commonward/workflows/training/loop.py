@@ -10,6 +10,7 @@ are. `run` makes a pass whenever a block brought something, and now and then bec
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final, Protocol
 
@@ -157,6 +158,8 @@ class Training:
         mine = self._site.enrolment(name)
         assert mine is not None
         later: Waits | None = None
+        for attempt in range(1, study.attempt):
+            self._masks.tidy(name, study.round + 1, attempt)
         current = self._site.current(study)
         if current is not None and current.fixed is not None and self._to_sign(study, current):
             await self._attempts.countersign(study, current, papers)
@@ -196,12 +199,20 @@ class Training:
         """Every final round with what we made of it; where that is another model, people are told."""
         name = study.terms.study
         for number in range(1, study.round + 1):
-            if self._site.store.final(name, number) is not None:
+            kept = self._site.store.final(name, number)
+            if kept is not None and (kept.metrics_salt or number < study.round):
                 continue
             ended = self._site.rounds.round(name, number)
             if ended is None or ended.model is None or ended.state is None:
                 continue  # settled before this site looked: nothing is left of it here
             paper = self._site.store.round(name, number, ended.attempt)
+            if paper is None and self._site.id in ended.voters:
+                # The others were quicker. What two thirds say, we still find out for ourselves, now or at a later pass.
+                with suppress(Waits):
+                    await self._attempts.catch_up(study, ended, papers)
+                paper = self._site.store.round(name, number, ended.attempt)
+            if paper is None and kept is not None:
+                continue
             if paper is None:
                 paper = RoundPaper(number, ended.attempt, ended.model, ended.state, (), b"", b"")
             elif (paper.model, paper.state) != (ended.model, ended.state):
@@ -209,7 +220,9 @@ class Training:
                     f"study {name.hex()}, round {number}: two thirds countersigned the model {ended.model.hex()}, this "
                     f"site computed {paper.model.hex()}: look, and dispute it (`commonward study dispute`)"
                 )
-            self._masks.tidy(study, ended)
+            if paper.metrics_salt or number < study.round:
+                for attempt in range(1, ended.attempt + 1):
+                    self._masks.tidy(name, number, attempt)
             self._site.store.put_round(name, replace(paper, final=ended.to_bytes()))
             self._site.reach("study.round.kept")
         if study.round and self._site.enrolment(name) is not None and study.status != Status.SETTLED:
@@ -276,4 +289,5 @@ class Training:
         """Every final round computed again from the sealed updates kept here. Raises Waits, NoSuchStudy."""
         found = self._site.office.studying.study(study)
         papers = await self._site.office.studying.papers(study)
-        return await replay(self._site, found, papers, await self._models.first(found, papers))
+        first = await self._models.first(found, papers)
+        return await replay(self._site, found, papers, first, self._exchange, self._masks)

@@ -257,10 +257,8 @@ class Masks:
                 add_mask(vector, pair_key(place, me, secrets.private, other), 1 if me < other else -1)
         return vector.astype("<u8", copy=False).tobytes()
 
-    def tidy(self, study: Study, ended: Round) -> None:
-        """Secrets of an attempt that is over go: what it masked stays masked, whoever breaks in later."""
-        mine = self._site.enrolment(study.terms.study)
-        if mine is not None and mine.used is not None:
-            used = mine.used
-            if used.round < ended.round or (used.round == ended.round and not ended.open):
-                self._site.store.forget_secret(study.terms.study, used.masks.keys[0])
+    def tidy(self, study: StudyId, number: int, attempt: int) -> None:
+        """Our secrets of an attempt that is over go: what it masked stays masked, whoever breaks in later."""
+        dealt = self._site.store.deal_of(study, number, attempt, self._site.id)
+        if dealt is not None:
+            self._site.store.forget_secret(study, Deal.parse(dealt).public)

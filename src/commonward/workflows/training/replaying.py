@@ -8,7 +8,7 @@ import asyncio
 from dataclasses import dataclass
 
 from commonward.ledger.ids import MemberId, StudyId
-from commonward.ledger.rounds import Mode
+from commonward.ledger.rounds import Mode, Status
 from commonward.ledger.rounds.study import Round, Study
 from commonward.records.aggregation import AggregationError, expected_shapes, finish, kind_of
 from commonward.records.masking import Attempt, Masked, MaskingError, Reveal, unmask
@@ -16,9 +16,10 @@ from commonward.records.masking_keys import Deal
 from commonward.records.model import Model
 from commonward.workflows.study_papers import StudyPapers
 from commonward.workflows.training.attempts import aggregate
-from commonward.workflows.training.exchange import Opened, opened_as
+from commonward.workflows.training.exchange import Exchange, Opened, opened_as
+from commonward.workflows.training.masks import Masks
 from commonward.workflows.training.papers import RoundPaper
-from commonward.workflows.training.site import Site
+from commonward.workflows.training.site import Site, Waits
 
 __all__ = ["Replayed", "replay"]
 
@@ -36,8 +37,10 @@ class Replayed:
     why: str = ""
 
 
-async def replay(site: Site, study: Study, papers: StudyPapers, first: Model) -> tuple[Replayed, ...]:
-    """Every final round, from the first model on."""
+async def replay(
+    site: Site, study: Study, papers: StudyPapers, first: Model, exchange: Exchange, masks: Masks
+) -> tuple[Replayed, ...]:
+    """Every final round, from the first model on. What is not here is asked of the other sites, while they keep it."""
     found = []
     for number in range(1, study.round + 1):
         paper = site.store.final(study.terms.study, number)
@@ -46,6 +49,8 @@ async def replay(site: Site, study: Study, papers: StudyPapers, first: Model) ->
                 raise _Lacking("nothing of this round was kept")
             ended = Round.parse(paper.final)
             base = first if number == 1 else _model(site, study.terms.study, number - 1)
+            if not study.status.over or study.status is Status.CLOSED:
+                await _fetch(study, ended, exchange, masks)
             made = await asyncio.to_thread(_again, site, study, papers, paper, ended, base)
             same = (made.digest, made.state_digest) == (ended.model, ended.state)
             found.append(Replayed(number, same, "" if same else f"another model comes out: {made.digest.hex()}"))
@@ -54,6 +59,15 @@ async def replay(site: Site, study: Study, papers: StudyPapers, first: Model) ->
         except (AggregationError, MaskingError) as cause:
             found.append(Replayed(number, False, str(cause)))
     return tuple(found)
+
+
+async def _fetch(study: Study, ended: Round, exchange: Exchange, masks: Masks) -> None:
+    await exchange.collect(study.terms.study, study.terms.mode, ended)
+    if study.terms.mode == Mode.MASKED:
+        try:
+            await masks.reveals(await masks.attempt(study, ended), ended)
+        except Waits as cause:
+            raise _Lacking(str(cause)) from cause
 
 
 def _model(site: Site, study: StudyId, number: int) -> Model:

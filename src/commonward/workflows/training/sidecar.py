@@ -47,7 +47,7 @@ async def sidecar(site: Site, study: Study) -> Lineage:
 
 def _round(site: Site, study: Study, number: int) -> Round:
     paper = site.store.final(study.terms.study, number)
-    found = None if paper is None else Round.parse(paper.final)
+    found = site.rounds.round(study.terms.study, number) if paper is None else Round.parse(paper.final)
     if found is None or found.model is None or found.state is None:
         raise Waits(f"round {number}, of which nothing was kept here")
     return found

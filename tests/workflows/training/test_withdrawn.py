@@ -1,0 +1,79 @@
+"""A research consent withdrawn in the middle: the next round does not open to that site before its rows have left."""
+
+import numpy as np
+
+from commonward.ledger.ids import MemberId
+from commonward.ledger.rounds import Mode
+from commonward.records.table import Table
+from tests.consortium import Consortium
+from tests.workflows.training.study_world import Study, points
+
+
+async def test_rows_of_a_withdrawn_consent_leave_before_the_next_round() -> None:
+    async with Consortium() as c:
+        world = await Study.begun(c, rounds=5, test_share=0)
+        await world.works(world.at(1))
+        first = {each.site: each.manifest for each in world.final(1).updates}
+        await world.withdraws("south", 4)
+        await world.works(world.over)
+        then = {each.site: each.manifest for each in world.final(5).updates}
+        assert then["south"] != first["south"] and then["north"] == first["north"]
+        assert points("south")[4] not in world.rows("south") and len(world.rows("south")) == 9
+        tables = world.trainings["south"]._site.store.tables(world.id)
+        assert tables is not None and len(Table.parse(tables.train)) == 9  # nothing of the row rests here
+        world.close()
+
+
+async def test_an_update_trained_before_a_withdrawal_is_trained_again_without_the_row() -> None:
+    async with Consortium() as c:
+        world = await Study.begun(c, rounds=1, test_share=0)
+        world.learners["north"].fails = 99
+        c.south.dies_at("study.update.kept")
+        await world.works(lambda: "study.update.kept" in world.killed)
+        await world.withdraws("south", 0)
+        world.learners["north"].fails = 0
+        world.wakes("north")  # its learner is asked anew
+        await world.works(world.over)
+        kept = world.trainings["clinic"]._site.store.update(world.id, 1, 1, "south")
+        assert kept is not None and kept.rows == 9
+        np.testing.assert_allclose(await world.learnt(), world.plainly(1), atol=1e-5)
+        world.close()
+
+
+async def test_masked_too_a_withdrawal_brings_a_new_manifest_and_the_study_goes_on() -> None:
+    async with Consortium() as c:
+        world = await Study.begun(c, mode=Mode.MASKED, rounds=4, test_share=0)
+        await world.works(world.at(1))
+        await world.withdraws("clinic", 1)
+        await world.works(world.over)
+        assert len(world.rows("clinic")) == 9
+        world.close()
+
+
+async def test_patients_kept_apart_to_judge_the_model_stay_apart_through_every_manifest() -> None:
+    async with Consortium() as c:
+        world = await Study.begun(c, rounds=5, test_share=300)
+        await world.works(world.at(1))
+        before = list(world.learners["south"].test_rows)
+        gone = next(n for n, point in enumerate(points("south")) if point in before)
+        await world.withdraws("south", gone)
+        await world.works(world.over)
+        after = world.learners["south"].test_rows
+        assert len(before) == 3 and after == [each for each in before if each != points("south")[gone]]
+        assert not set(after) & set(world.rows("south"))
+        world.close()
+
+
+async def test_when_all_withdraw_the_site_waits_and_the_others_go_on() -> None:
+    async with Consortium() as c:
+        world = await Study.begun(c, rounds=2)
+        await world.works(world.at(1))
+        for n in range(10):
+            await world.withdraws("south", n)
+        await world.works(lambda: world.standing.round == 2 or bool(world.trainings["south"]._waits))
+        await world.works(lambda: world.round is not None and len(world.round.updates) >= 3)
+        await c.engine.pass_time(11 * 60_000)
+        await world.works(world.over)
+        assert world.standing.round == 2
+        assert MemberId("south") in world.final(1).sites
+        world.close()
