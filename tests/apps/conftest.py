@@ -98,6 +98,14 @@ class Processes:
         node = self.node("authority" if member == "sequencer" else member)
         assert waits(lambda: answers(node)), f"{member} is not live again: {self.last_words(member)}"
 
+    def reload(self, name: str) -> None:
+        """Has a process take over new members' addresses and CAs; waits until it says that it has."""
+        log = running.log_of(self.directory, name)
+        before = log.read_text(errors="replace").count("members_met")
+        os.kill(running.processes(self.directory)[name], signal.SIGHUP)
+        met = waits(lambda: log.read_text(errors="replace").count("members_met") > before)
+        assert met, f"{name} did not take its settings: {self.last_words(name)}"
+
     def last_words(self, name: str) -> str:
         """The end of a process's log, for whoever reads a test that failed."""
         return running.log_of(self.directory, name).read_text(errors="replace")[-2000:]

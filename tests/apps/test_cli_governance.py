@@ -1,5 +1,7 @@
 """Deciding together and renewing keys, against real nodes: a vote takes effect, a new key is used after a restart."""
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -140,8 +142,8 @@ def test_a_new_member_is_admitted_by_vote_and_its_node_follows_and_asks(processe
     for member in ("authority", "north"):
         with (processes.data(member) / "node.toml").open("a") as file:  # [peers] stands last
             file.write(f'east = "127.0.0.1:{first}"\n')
-    processes.restart("sequencer")
-    processes.restart("north")
+    processes.reload("sequencer")
+    processes.reload("north")
     running.start_one(processes.directory, "east")
     assert waits(lambda: answers(processes.node("east")), 60.0), "east does not follow"
     settings = processes.settings("east")
@@ -151,6 +153,19 @@ def test_a_new_member_is_admitted_by_vote_and_its_node_follows_and_asks(processe
     assert ran.code == 1 and "north refused" in ran.err, ran.err
     twice = propose(processes, "north", "admit", applied.json["application"])
     assert twice.code == 1 and "ChangeNotPossible" in twice.err
+
+
+def test_settings_that_cannot_be_read_are_named_at_a_reload_and_the_node_goes_on(processes: Processes) -> None:
+    file, log = processes.data("clinic") / "node.toml", processes.data("clinic") / "node.log"
+    before = file.read_text()
+    try:
+        file.write_text(before.replace("[peers]", "grace_ms = 'soon'\n[peers]"))
+        os.kill(running.processes(processes.directory)["clinic"], signal.SIGHUP)
+        assert waits(lambda: "settings_not_taken" in log.read_text(errors="replace")), processes.last_words("clinic")
+    finally:
+        file.write_text(before)
+    assert waits(lambda: answers(processes.node("clinic"))), processes.last_words("clinic")
+    processes.reload("clinic")
 
 
 def test_what_is_no_application_is_not_proposed(processes: Processes, tmp_path: Path) -> None:

@@ -190,7 +190,7 @@ def test_a_new_member_is_admitted_by_vote_and_takes_the_ledger_from_its_first_bl
     settings = processes.data("north") / "node.toml"
     told = settings.read_text().replace("[p2p_peers]", f'east = "{listen}"\n\n[p2p_peers]')
     settings.write_text(told + f'east = "{p2p}"\n')  # [peers] and [p2p_peers] stand last
-    processes.restart("north")
+    processes.reload("north")
     running.start_one(processes.directory, "east")
     node = processes.node("east")
     assert waits(lambda: answers(node)), f"east does not follow: {processes.last_words('east')}"

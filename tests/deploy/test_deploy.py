@@ -157,3 +157,9 @@ def test_the_image_is_built_from_what_is_here_and_runs_as_nobody_special() -> No
     assert [rest for word, rest in found if word == "USER"] == ["commonward"]
     pinned = re.search(r"^COMETBFT := (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert pinned is not None and f"ARG COMETBFT={pinned[1]}" in (DEPLOY / "Dockerfile").read_text()
+
+
+def test_a_process_that_meets_new_members_at_a_signal_is_reloaded_by_it() -> None:
+    for name in ("commonward-node@.service", "commonward-sequencer@.service"):
+        (reload,) = entries(DEPLOY / "systemd" / name)["Service.ExecReload"]
+        assert reload == "/bin/kill -HUP $MAINPID", name

@@ -99,6 +99,10 @@ class Engine(Protocol):
         """What runs as long as the node does; one that ends takes the node down, and raises why."""
         ...
 
+    def meet(self, settings: Settings) -> None:
+        """Other members' addresses are as in `settings` from now on."""
+        ...
+
     def line(self) -> Line: ...
 
     def close(self) -> None:
@@ -145,12 +149,19 @@ class SoloEngine:
         _log.error("ledger_halted", fault=str(self.replica.fault), do="show `commonward doctor` to the other members")
         await asyncio.Event().wait()
 
+    def meet(self, settings: Settings) -> None:
+        """The sequencer stays where it is."""
+
     def line(self) -> Line:
         operator = self.replica.operator
         return Line((operator,) if self.replica.connected else (), (operator,), not self.replica.connected)
 
     def close(self) -> None:
         self.replica.close()
+
+
+def _p2p(settings: Settings) -> dict[MemberId, str]:
+    return {MemberId(name): str(at) for name, at in settings.p2p_peers.items()}
 
 
 class ConsensusEngine:
@@ -191,7 +202,7 @@ class ConsensusEngine:
             genesis=self._genesis,
             home=settings.comet_home.resolve(),  # CometBFT runs in it, and would look for a relative path there
             listen=str(settings.p2p),
-            peers={MemberId(name): str(at) for name, at in settings.p2p_peers.items()},
+            peers=_p2p(settings),
             seed=self._keys.seed,
             cosigned=self._exchange.cosigned,
             tuning=Tuning(empty_block_ms=settings.idle_block_s * 1000),
@@ -219,6 +230,9 @@ class ConsensusEngine:
     def work(self) -> list[Coroutine[Any, Any, None]]:
         history = [self._history.run()] if self._history is not None else []
         return [self._comet.run(), self._exchange.run(), self.replica.run(), self._forgotten.run(), *history]
+
+    def meet(self, settings: Settings) -> None:
+        self._comet.meet(_p2p(settings))
 
     def line(self) -> Line:
         status = self._comet.status()

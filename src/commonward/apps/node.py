@@ -19,7 +19,7 @@ from commonward.apps.errors import FORESEEN
 from commonward.apps.folders import until_gone
 from commonward.apps.founding import GENESIS
 from commonward.apps.memory import keep_loaded
-from commonward.apps.settings import Settings
+from commonward.apps.settings import FILE, Settings, load
 from commonward.apps.signing.history import ReplicaHistory
 from commonward.apps.signing.server import signing_app
 from commonward.apps.signing.serving import SigningServer
@@ -33,6 +33,7 @@ _HOUSEKEEPING_S = 5.0
 
 async def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Raises what `open_node` raises, and CannotListen."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it can be heeded: by default it would end us
     await serve(open_node(settings))
 
 
@@ -45,6 +46,7 @@ async def serve(node: Node) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
+    loop.add_signal_handler(signal.SIGHUP, _meet, node)
     try:
         await node.listen()
         keep_loaded()
@@ -60,6 +62,16 @@ async def serve(node: Node) -> None:
         _log.info("stopping", member=settings.member)
     finally:
         await node.close()
+
+
+def _meet(node: Node) -> None:
+    """At SIGHUP: who joined, or moved, is met without a restart."""
+    try:
+        node.meet(load(node.settings.data))
+    except FORESEEN as why:
+        _log.error("settings_not_taken", why=str(why), do=f"mend {FILE}; the node goes on with what it had")
+        return
+    _log.info("members_met", peers=sorted(node.peers.addresses))
 
 
 def _work(node: Node) -> list[Coroutine[Any, Any, None]]:

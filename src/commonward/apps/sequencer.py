@@ -7,12 +7,13 @@ import signal
 
 import structlog
 
+from commonward.adapters.keys import trust
 from commonward.adapters.solo.server import SequencerServer
 from commonward.apps.errors import CannotListen
 from commonward.apps.folders import until_gone
 from commonward.apps.memory import keep_loaded
 from commonward.apps.settings import Settings
-from commonward.apps.wiring import open_sequencer
+from commonward.apps.wiring import authorities, open_sequencer
 
 _log = structlog.get_logger(__name__)
 
@@ -20,6 +21,7 @@ _log = structlog.get_logger(__name__)
 async def run(settings: Settings) -> None:
     """Order, sign and serve until SIGTERM or SIGINT. Raises what `open_sequencer` raises, CannotListen, and later
     SequencerError."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it can be heeded: by default it would end us
     sequencer, files, resolve, context = open_sequencer(settings)
     if files.blocks.torn is not None:
         _log.warning("torn_block_dropped", what=str(files.blocks.torn))
@@ -38,6 +40,14 @@ async def run(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, working.cancel)
+
+    def meet() -> None:
+        """At SIGHUP: who joined since is let in, by the CA that the ledger has for it; nobody's connection ends."""
+        machine = sequencer.machine
+        trust(context, authorities(machine.genesis, machine.view().roll))
+        _log.info("members_met")
+
+    loop.add_signal_handler(signal.SIGHUP, meet)
     gone = asyncio.create_task(until_gone(settings.data))
     gone.add_done_callback(lambda _: working.cancel())
     try:

@@ -16,7 +16,7 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from commonward.adapters.keys import CertificateAuthority, MemberKeys, StaffKey, client_context, server_context
+from commonward.adapters.keys import CertificateAuthority, MemberKeys, StaffKey, client_context, server_context, trust
 from commonward.adapters.peers import PeerClient, PeerRefused, PeerServer
 from commonward.adapters.solo.sequencer import Sequencer
 from commonward.adapters.store.trees import TreeFiles
@@ -130,13 +130,15 @@ def _key_of(certificate: bytes) -> KeyId | None:
 
 
 def contexts(keys: MemberKeys, genesis: Genesis, roll: Roll | None = None) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """TLS for listening and for calling, with the members of genesis and of `roll`.
+    """TLS for listening and for calling, with the members of genesis and of `roll`; `trust` adds later ones."""
+    believed = authorities(genesis, roll)
+    return server_context(keys, believed), client_context(keys, believed)
 
-    Members admitted from now on are added by restarting the process.
-    """
+
+def authorities(genesis: Genesis, roll: Roll | None = None) -> list[bytes]:
+    """The CA certificates of all members, those of genesis and those that `roll` has now."""
     later = [] if roll is None else [roll.certificate(member) for member in roll.ids()]
-    authorities = {member.certificate for member in genesis.members} | {each for each in later if each is not None}
-    return server_context(keys, sorted(authorities)), client_context(keys, sorted(authorities))
+    return sorted({member.certificate for member in genesis.members} | {each for each in later if each is not None})
 
 
 def open_sequencer(settings: Settings) -> tuple[Sequencer, ChainFiles, Resolve, ssl.SSLContext]:
@@ -185,6 +187,10 @@ def open_stamping(settings: Settings) -> Stamping | None:
         raise BadSettings(f"{settings.data / FILE}: tsa_certificate: {settings.tsa_certificate}: {cause}") from cause
 
 
+def _addresses(settings: Settings) -> dict[MemberId, tuple[str, int]]:
+    return {MemberId(name): (each.host, each.port) for name, each in settings.peers.items()}
+
+
 class Node:
     """Everything one member's node is made of, opened and not yet listening."""
 
@@ -203,11 +209,11 @@ class Node:
         self._block_at: float | None = None
         self.replica.listen(self._saw_block)
         resolve = tls_resolver(lambda key: self.replica.key_holder(key, Purpose.TLS))
-        self._server_context, client = contexts(self.keys, self.genesis, self.replica.machine.view().roll)
-        addresses = {MemberId(name): (each.host, each.port) for name, each in settings.peers.items()}
-        self.peers = PeerClient(self.keys.member, client, addresses, resolve, self.answer)
+        server, client = self._contexts = contexts(self.keys, self.genesis, self.replica.machine.view().roll)
+        self._addresses = _addresses(settings)
+        self.peers = PeerClient(self.keys.member, client, self._addresses, resolve, self.answer)
         self.engine.connect(client, resolve, self.peers)
-        self._server = PeerServer(self._server_context, resolve, self.answer)
+        self._server = PeerServer(server, resolve, self.answer)
         self.member = Member(
             Ports(
                 ledger=self.replica,
@@ -242,6 +248,15 @@ class Node:
             return await self.office.desk.answer(asker, path, body)
         except (desks.Refused, MessageError, NotServed) as why:
             raise PeerRefused(0, str(why)) from why
+
+    def meet(self, settings: Settings) -> None:
+        """Call and believe other members as `settings` and the ledger say now: a newcomer's addresses and CA, another's
+        new ones. Everything else in the settings counts from the next start."""
+        self._addresses.clear()
+        self._addresses.update(_addresses(settings))
+        for context in self._contexts:
+            trust(context, authorities(self.genesis, self.replica.machine.view().roll))
+        self.engine.meet(settings)
 
     def line(self) -> Line:
         return self.engine.line()

@@ -121,6 +121,10 @@ class CometEngine:
         self._standing: Standing | None = None
         self._trouble = "CometBFT has not started yet"
 
+    def meet(self, peers: Mapping[MemberId, str]) -> None:
+        """Where the others' CometBFT listen from now on: who is not connected is dialled there within seconds."""
+        self._addresses = dict(peers)
+
     @property
     def pid(self) -> int | None:
         """Of CometBFT's process, while it lives."""

@@ -5,7 +5,7 @@ warned about. Passphrases come from a file, never from the command line.
 """
 
 from commonward.adapters.keys.authority import CertificateAuthority, StaffKey
-from commonward.adapters.keys.contexts import client_context, server_context
+from commonward.adapters.keys.contexts import client_context, server_context, trust
 from commonward.adapters.keys.errors import KeyFileExposed, KeyFileMissing, KeyFileUnreadable, KeyUnusable
 from commonward.adapters.keys.member import MemberKeys
 from commonward.adapters.keys.pkcs8 import passphrase_file, read_private, write_private
@@ -22,5 +22,6 @@ __all__ = [
     "passphrase_file",
     "read_private",
     "server_context",
+    "trust",
     "write_private",
 ]

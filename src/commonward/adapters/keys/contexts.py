@@ -27,6 +27,12 @@ def client_context(keys: MemberKeys, authorities: Iterable[bytes]) -> ssl.SSLCon
     return _context(ssl.PROTOCOL_TLS_CLIENT, keys, authorities)
 
 
+def trust(context: ssl.SSLContext, authorities: Iterable[bytes]) -> None:
+    """Believe these CAs too (DER), from the next handshake on; one that is believed already stays as it is."""
+    for authority in sorted(set(authorities)):
+        context.load_verify_locations(cadata=authority)
+
+
 def _context(protocol: int, keys: MemberKeys, authorities: Iterable[bytes]) -> ssl.SSLContext:
     context = ssl.SSLContext(protocol)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
@@ -34,8 +40,7 @@ def _context(protocol: int, keys: MemberKeys, authorities: Iterable[bytes]) -> s
     context.verify_mode = ssl.CERT_REQUIRED
     # A licensed CA need not be self-signed: its certificate, as admitted, is where chains end.
     context.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
-    for authority in sorted(set(authorities)):
-        context.load_verify_locations(cadata=authority)
+    trust(context, authorities)
     certificate, key = keys.tls_files
     read_private(key)  # raises when others may read it; the library would not
     if not certificate.exists():

@@ -53,6 +53,11 @@ class PeerClient:
         self._answer_bytes = answer_bytes
         self._sessions: dict[MemberId, aiohttp.ClientSession] = {}
 
+    @property
+    def addresses(self) -> Mapping[MemberId, tuple[str, int]]:
+        """Where the other members are called now."""
+        return self._addresses
+
     async def ask(self, member: MemberId, path: str, body: bytes) -> bytes:
         """One question, one answer.
 

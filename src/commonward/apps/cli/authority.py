@@ -27,7 +27,7 @@ def new_ca(data: Data, as_json: AsJson = False) -> None:
         as_json=as_json,
         text=f"Made {plain(str(file.parent))}. Put it to the vote:\n"
         f"    commonward governance propose certificate {settings.member} {plain(str(file))} --grounds WORDS\n"
-        "Once a vote has carried it, every member restarts its node; then here: commonward member adopt-ca",
+        "Once a vote has carried it, every member reloads its node (kill -HUP); then here: commonward member adopt-ca",
     )
 
 

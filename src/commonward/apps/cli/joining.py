@@ -40,9 +40,9 @@ def apply(
     folder, asked = applying.apply(directory, consortium, plan, WallClock().now())
     file = folder / applying.APPLICATION
     also = (
-        f',\n    {asked.member} = "{plan.p2p}"\nunder \\[p2p_peers], and restarts its node'
+        f',\n    {asked.member} = "{plan.p2p}"\nunder \\[p2p_peers], and reloads its node (kill -HUP)'
         if plan.p2p
-        else " and restarts its node, the operator its sequencer too"
+        else " and reloads its node (kill -HUP), the operator its sequencer too"
     )
     emit(
         {"folder": folder, "application": file, "member": asked.member},
