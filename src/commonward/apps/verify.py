@@ -3,6 +3,8 @@
     python -m commonward.apps.verify FILE... --trust TRUST [--record RECORD] [--against FILE]
         [--tsa-certificate PEM] [--lang zh] [--json]
 
+A model (`.safetensors`) is held against the lineage that lies beside it (`.lineage`).
+
 Exit status: 0 when every file convinces, 1 when one does not, 2 when one cannot be read. Without --trust, the file
 `trust` or `*.trust` beside the evidence is taken, if there is exactly one. Two files that rest on two histories of one
 length, or one such and what --against gives (evidence, a trust file, a checkpoint that a member's node showed), are a
@@ -54,7 +56,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="commonward verify",
         description="Checks evidence files offline. Exit status: 0 convinces, 1 does not, 2 cannot be read.",
     )
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="an evidence file (.tlog-proof)")
+    parser.add_argument(
+        "files",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="an evidence file, or a model (.safetensors, its .lineage beside it)",
+    )
     parser.add_argument("--trust", type=Path, help="the trust file; get it from two members and compare")
     parser.add_argument("--record", type=Path, help="the record, raw message or sealed bundle it is about")
     parser.add_argument(
@@ -111,11 +119,15 @@ def _judged(
     by_trust: dict[bytes, dict[str, bytes]],
 ) -> Report:
     """Reads and judges one file, and notes it under its trust file if it could be read. Raises OSError."""
-    evidence_bytes = path.read_bytes()
     trust = trust or _trust_beside(path)
     if trust is None:
         return Report(UNREADABLE, WORDS[lang]["no-trust"])
     trust_bytes = trust.read_bytes()
+    if path.suffix == ".safetensors":
+        from commonward.apps.verify_model import verify_model  # with numpy, which nothing else here needs
+
+        return verify_model(path, trust_bytes, lang)
+    evidence_bytes = path.read_bytes()
     about = None if record is None else record.read_bytes()
     report = verify_file(evidence_bytes, trust_bytes, about, authorities, lang=lang)
     if report.exit_code != UNREADABLE:

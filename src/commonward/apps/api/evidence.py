@@ -49,7 +49,7 @@ async def of_consent(request: Request, handle: str, consent: str, whole: bool = 
 @router.get("/evidence/trust")
 async def trust(request: Request) -> dict[str, Any]:
     """The trust file as of now."""
-    return {"trust": _base64(_trust(node_of(request)))}
+    return {"trust": _base64(trust_of(node_of(request)))}
 
 
 @router.get("/evidence/stamps")
@@ -91,10 +91,11 @@ async def accuse(request: Request, body: Proof) -> dict[str, Any]:
 
 
 def _answer(node: Node, evidence: bytes) -> dict[str, Any]:
-    return {"evidence": _base64(evidence), "trust": _base64(_trust(node))}
+    return {"evidence": _base64(evidence), "trust": _base64(trust_of(node))}
 
 
-def _trust(node: Node) -> bytes:
+def trust_of(node: Node) -> bytes:
+    """The trust file as of now."""
     return ReplicaHistory(node.replica, (node.settings.data / GENESIS).read_bytes()).trust_file()
 
 

@@ -35,6 +35,7 @@ from commonward.workflows.studying import NoSuchStudy, PapersMissing
 from commonward.workflows.submitting import LedgerRefused
 from commonward.workflows.training.cohorts import CohortFailed
 from commonward.workflows.training.ports import LearnerError
+from commonward.workflows.training.site import Waits
 from commonward.workflows.wire import MessageError
 
 # What went wrong -> HTTP status: refused by a rule 409, unusable input 422, the world away 503, no room 507.
@@ -55,6 +56,8 @@ _STATUS: dict[type[Exception], int] = {
     BadWord: 422,
     BadStudyFile: 422,
     NoSuchStudy: 404,
+    studies.NoResult: 409,
+    Waits: 409,
     NoSuchForm: 404,
     WrongPapers: 409,
     CohortFailed: 409,

@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from contextlib import suppress
 from typing import Any
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
+from commonward.apps.api.evidence import trust_of
 from commonward.apps.api.status import node_of
 from commonward.apps.api.words import BadWord, to_bytes
 from commonward.apps.studies.file import read
 from commonward.apps.studies.hosting import columns_of
 from commonward.apps.studies.look import look
-from commonward.apps.studies.telling import told, told_briefly, touched
+from commonward.apps.studies.telling import local_told, told, told_briefly, touched
 from commonward.apps.wiring import Node
 from commonward.ledger.ids import StudyId, parse_study_id
 from commonward.ledger.rounds import Rule
 from commonward.records.model import EMPTY_MODEL, Model
+from commonward.records.model_file import write_model
 from commonward.workflows.study_papers import StudyPapers
 from commonward.workflows.studying import Proposal
 from commonward.workflows.training.ports import LearnerError
 
 router = APIRouter()
+
+
+class NoResult(LookupError):
+    """There is no model with its lineage yet, or not here; the sentence says how it stands."""
+
 
 _AT_ONCE = 32
 """Forms that are on their way to the ledger together."""
@@ -102,7 +110,15 @@ async def study(request: Request, study: str) -> dict[str, Any]:
     """One study, whole: terms, papers, sites, the rounds so far. The papers are fetched where they are not here."""
     node, wanted = node_of(request), _study(study)
     papers = await node.office.studying.papers(wanted)
-    return told(node.office, wanted, papers)
+    found = told(node.office, wanted, papers)
+    with suppress(LearnerError):
+        described = node.learners.describe(papers.protocol.learner)
+        if described.digest == node.office.studying.study(wanted).terms.learner:
+            found["learner"] |= {"about": described.about, "columns": list(described.columns)}
+    progress = node.training.progress(wanted)
+    local = {} if progress is None else local_told(progress)
+    local["consents"] = node.office.research.count(wanted).open
+    return {**found, "member": node.member.id, "now": node.member.now(), "local": local}
 
 
 @router.post("/studies")
@@ -228,6 +244,38 @@ async def withdraw(request: Request, study: str, body: Withdrawn) -> dict[str, A
     form = await node.office.research.withdraw(wanted, local, body.reason)
     return {"study": study, "consent": form.opening.consent.hex(), "touched": models,
             "open": node.office.research.count(wanted).open}  # fmt: skip
+
+
+@router.get("/studies/{study}/result")
+async def result(request: Request, study: str) -> dict[str, Any]:
+    """The last final model, its lineage, and the trust file to judge both by: base64 each."""
+    node, wanted = node_of(request), _study(study)
+    stands = node.office.studying.study(wanted)
+    model, lineage = await node.training.model(wanted), node.training.sidecar(wanted)
+    if model is None or lineage is None:
+        raise NoResult(
+            f"study {study[:12]} is {stands.status.name.lower()} at round {stands.round} of {stands.terms.rounds}: "
+            "a model has its lineage once the last round is final and cosigned, at the sites and the proposer"
+        )
+    return {"study": study, "title": _title(node, wanted), "model": _base64(write_model(model)),
+            "lineage": _base64(lineage), "trust": _base64(trust_of(node)),
+            "digest": model.digest.hex()}  # fmt: skip
+
+
+@router.post("/studies/{study}/replay")
+async def replay(request: Request, study: str) -> list[dict[str, Any]]:
+    """Every final round computed again from the sealed updates that are still kept."""
+    found = await node_of(request).training.replay(_study(study))
+    return [{"round": each.round, "same": each.same, "why": each.why} for each in found]
+
+
+def _title(node: Node, wanted: StudyId) -> str:
+    papers = node.office.studying.held(wanted)
+    return "" if papers is None else papers.protocol.title
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
 
 
 @router.post("/studies/{study}/leave")

@@ -16,7 +16,12 @@ def add_to(app: typer.Typer) -> None:
 
 
 def verify(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Evidence files.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE...", help="Evidence files; models (.safetensors), each with its .lineage beside it."
+        ),
+    ],
     trust: Annotated[
         Path | None, typer.Option(help="The trust file; get it from two members. Without, the one beside the evidence.")
     ] = None,

@@ -78,9 +78,11 @@ def _line(found: dict[str, Any]) -> str:
 
 
 def _curve(local: dict[str, Any] | None) -> str:
-    """The accuracy over the rounds that were judged, as far as this site knows them."""
-    shares = [each["accuracy"] for each in (local or {}).get("curve", ()) if each.get("accuracy") is not None]
-    if not shares:
-        return ""
-    drawn = "".join(_BARS[min(len(_BARS) - 1, int(each * len(_BARS)))] for each in shares)
-    return f"; accuracy {drawn} {shares[-1]:.3f}"
+    """The accuracy over the rounds that were judged: of all sites together, or of this one where no more is known."""
+    curve = [each for each in (local or {}).get("curve", ()) if each.get("accuracy") is not None]
+    for of, where in (("all", "at all sites"), ("own", "here")):
+        shares = [each["accuracy"] for each in curve if each["of"] == of]
+        if shares:
+            drawn = "".join(_BARS[min(len(_BARS) - 1, int(each * len(_BARS)))] for each in shares)
+            return f"; accuracy {where} {drawn} {shares[-1]:.3f}"
+    return ""

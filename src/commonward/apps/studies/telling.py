@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from commonward.apps.studies.metrics import variants
 from commonward.ledger.ids import MemberId, StudyId
 from commonward.ledger.rounds import Status
 from commonward.ledger.rounds.budget import epsilon
@@ -12,6 +13,7 @@ from commonward.ledger.rounds.study import Round, Rounds, Study
 from commonward.ledger.rounds.words import BANDS
 from commonward.workflows.office import Office
 from commonward.workflows.study_papers import StudyPapers
+from commonward.workflows.training.progress import StudyProgress
 
 __all__ = ["band", "round_told", "told", "told_briefly"]
 
@@ -164,6 +166,25 @@ def _stage(found: Round) -> str:
     if found.void:
         return "void"
     return "signing" if found.fixed is not None else "training"
+
+
+def local_told(progress: StudyProgress) -> dict[str, Any]:
+    """What this site alone knows of a study: how the model does, by round, and what the site waits for."""
+    curve, last = [], dict[str, dict[str, Any]]()
+    for each in progress.rounds:
+        for of, tensors in (("all", each.all_sites), ("own", each.own)):
+            found = variants(tensors)
+            if found.get(""):
+                names = ("accuracy", "auroc", "brier", "rows")
+                curve.append({"round": each.round, "of": of, **{name: found[""].get(name) for name in names}})
+                last[of] = {**found, "round": each.round}
+    return {
+        "curve": curve,
+        **last,
+        "rounds": [{"round": each.round, "agrees": each.agrees} for each in progress.rounds],
+        "waits_for": progress.waits_for,
+        "updates_kept": progress.updates_kept,
+    }
 
 
 def touched(rounds: Rounds, study: Study, site: MemberId, since: int) -> list[dict[str, Any]]:

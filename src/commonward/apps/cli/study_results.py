@@ -1,0 +1,123 @@
+"""What a study ends with: its model with its lineage, the proof of both, the report (`study model|verify|report`)."""
+
+from __future__ import annotations
+
+import base64
+import os
+import webbrowser
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from commonward.apps import settings as node_settings
+from commonward.apps.api.client import ControlClient
+from commonward.apps.cli.output import REFUSED, AsJson, Data, emit, fail
+from commonward.apps.cli.plain import plain, size
+from commonward.apps.cli.study_shown import Which, full
+from commonward.apps.studies.report import render
+from commonward.apps.studies.words import LANGUAGES
+from commonward.apps.verify_model import LINEAGE_SUFFIX, MODEL_SUFFIX, judged
+
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="The file to write; without, one named after the study.")]
+Language = Annotated[str, typer.Option("--lang", help="en or zh.")]
+
+
+def add_to(studies: typer.Typer) -> None:
+    studies.command("model")(model)
+    studies.command("verify")(verify)
+    studies.command("report")(report)
+
+
+def model(data: Data, study: Which, out: Out = None, as_json: AsJson = False) -> None:
+    """Write the last final model (safetensors), and beside it its lineage and the trust file to verify them by."""
+    node = ControlClient(node_settings.load(data), timeout_s=600.0)
+    wanted = full(node, study)
+    found = node.get(f"/studies/{wanted}/result")
+    path = out or Path(f"study-{wanted[:12]}{MODEL_SUFFIX}")
+    if path.suffix != MODEL_SUFFIX:
+        fail(f"--out: expected a name that ends with {MODEL_SUFFIX}, got {plain(str(path))}")
+    files = {path: "model", path.with_suffix(LINEAGE_SUFFIX): "lineage", path.with_suffix(".trust"): "trust"}
+    for file, name in files.items():
+        _save(file, base64.b64decode(found[name]))
+    names = [str(each) for each in files]
+    emit(
+        {"study": wanted, "digest": found["digest"], "files": names},
+        as_json=as_json,
+        text=f"Wrote {', '.join(map(plain, names))}.\nModel {found['digest']}\n"
+        f"Anyone verifies it offline: commonward verify {plain(str(path))} --trust {plain(names[2])}",
+    )
+
+
+def verify(
+    data: Data,
+    study: Which,
+    replay: Annotated[
+        bool, typer.Option("--replay", help="Also compute every round again, from the sealed updates still kept.")
+    ] = False,
+    lang: Language = "en",
+    as_json: AsJson = False,
+) -> None:
+    """Hold this member's copy of a study's model against its lineage; with --replay, compute it all again.
+
+    Exit 0: all of it holds. Exit 1: it does not, or a round cannot be computed again here any more.
+    """
+    _language(lang)
+    node = ControlClient(node_settings.load(data), timeout_s=600.0)
+    wanted = full(node, study)
+    found = node.get(f"/studies/{wanted}/result")
+    held = {name: base64.b64decode(found[name]) for name in ("model", "lineage", "trust")}
+    said = judged(held["model"], held["lineage"], held["trust"], lang)
+    rounds: list[dict[str, Any]] = node.post(f"/studies/{wanted}/replay", {}) if replay else []
+    lines = [f"  {each.number} {plain(f'[{each.state}]')} {plain(each.text)}" for each in said.steps]
+    for each in rounds:
+        state = "the same" if each["same"] else "NOT THE SAME" if each["same"] is False else "not computed"
+        lines.append(f"  round {each['round']}: {state}{': ' + plain(each['why']) if each['why'] else ''}")
+    lines += [f"  {plain(note)}" for note in said.notes]
+    good = said.exit_code == 0 and all(each["same"] for each in rounds)
+    emit(
+        {**said.to_json(), "study": wanted, "replayed": rounds, "holds": good},
+        as_json=as_json,
+        text="\n".join([*lines, f"  => {plain(said.verdict)}"]),
+    )
+    if not good:
+        raise typer.Exit(said.exit_code or REFUSED)
+
+
+def report(
+    data: Data,
+    study: Which,
+    out: Out = None,
+    lang: Language = "en",
+    show: Annotated[bool, typer.Option("--open", help="Also open it in the browser.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write the report of a study: one HTML page that needs nothing else. At a site, with what the site knows."""
+    _language(lang)
+    node = ControlClient(node_settings.load(data), timeout_s=600.0)
+    wanted = full(node, study)
+    found = node.get(f"/studies/{wanted}")
+    path = out or Path(f"study-{wanted[:12]}.html")
+    page = render(found, lang, found["now"]).encode()
+    _save(path, page)
+    emit(
+        {"study": wanted, "file": str(path), "bytes": len(page)},
+        as_json=as_json,
+        text=f"Wrote {plain(str(path))}, {size(len(page))}.",
+    )
+    if show:
+        webbrowser.open(path.resolve().as_uri())
+
+
+def _language(lang: str) -> None:
+    if lang not in LANGUAGES:
+        fail(f"expected --lang {' or '.join(LANGUAGES)}, got {plain(lang)}")
+
+
+def _save(path: Path, content: bytes) -> None:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+    except OSError as cause:
+        fail(f"cannot write {plain(str(path))}: {cause.strerror}")
