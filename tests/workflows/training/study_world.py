@@ -226,12 +226,15 @@ class Study:
 
     # going on
 
-    async def works(self, until: "Callable[[], bool]", passes: int = 80) -> None:
-        """Every site's loop, pass after pass; one that is killed wakes again before the next."""
+    async def works(self, until: "Callable[[], bool]", passes: int = 80, minutes: int = 0) -> None:
+        """Every site's loop, pass after pass; one that is killed wakes again before the next. `minutes`: that pass
+        between two passes."""
         for _ in range(passes):
             if until():
                 return
             await self.once()
+            if minutes:
+                await self.c.engine.pass_time(minutes * MINUTE)
         waits = {name: each._waits for name, each in self.trainings.items()}
         raise AssertionError(f"not there after {passes} passes: {self.standing.status.name}, {self.round}, {waits}")
 
@@ -300,9 +303,11 @@ class Study:
         """What this site's learner was given last."""
         return self.learners[site].train_rows
 
-    def plainly(self, rounds: int, sites: Sequence[str] | None = None) -> np.ndarray[Any, Any]:
+    def plainly(
+        self, rounds: int, sites: Sequence[str] | None = None, start: np.ndarray[Any, Any] | None = None
+    ) -> np.ndarray[Any, Any]:
         """A loop without any of this, in float64: the weighted mean of the sites' steps, over the same rows."""
-        line = np.zeros(2)
+        line = np.zeros(2) if start is None else start
         for _ in range(rounds):
             parts = [(step(line, self.rows(each)), len(self.rows(each))) for each in sites or self.sites]
             line = line + sum(change * n for change, n in parts) / sum(n for _, n in parts)

@@ -13,10 +13,10 @@ async def test_rows_of_a_withdrawn_consent_leave_before_the_next_round() -> None
     async with Consortium() as c:
         world = await Study.begun(c, rounds=5, test_share=0)
         await world.works(world.at(1))
-        first = {each.site: each.manifest for each in world.final(1).updates}
+        first = {str(each.site): each.manifest for each in world.final(1).updates}
         await world.withdraws("south", 4)
         await world.works(world.over)
-        then = {each.site: each.manifest for each in world.final(5).updates}
+        then = {str(each.site): each.manifest for each in world.final(5).updates}
         assert then["south"] != first["south"] and then["north"] == first["north"]
         assert points("south")[4] not in world.rows("south") and len(world.rows("south")) == 9
         tables = world.trainings["south"]._site.store.tables(world.id)

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from commonward.ledger.encoding import Encodable, decode, encode
-from commonward.ledger.ids import MemberId
+from commonward.ledger.ids import MemberId, StudyId
 from commonward.ledger.rounds import Mode, Status
 from commonward.ledger.rounds.study import Round, Study
 from commonward.records.masking import Vector
@@ -34,6 +34,7 @@ class Counting:
 
     def __init__(self, site: Site) -> None:
         self._site = site
+        self._done: set[tuple[StudyId, int]] = set()
 
     async def tend(self, study: Study) -> None:
         """Adds up what can be had now, for every final round that was judged here and is not added up yet."""
@@ -41,15 +42,20 @@ class Counting:
         if study.terms.mode == Mode.OPEN and not over:
             return
         for number in range(1, study.round + 1):
+            if (study.terms.study, number) in self._done:
+                continue
             paper = self._site.store.final(study.terms.study, number)
-            if paper is not None and paper.metrics and not paper.sums:
-                await self._add_up(study, paper)
+            if paper is None or not paper.metrics_salt:
+                continue  # it may yet be judged here
+            if not paper.metrics or paper.sums or await self._add_up(study, paper):
+                self._done.add((study.terms.study, number))
 
-    async def _add_up(self, study: Study, paper: RoundPaper) -> None:
+    async def _add_up(self, study: Study, paper: RoundPaper) -> bool:
+        """Whether the sum is known now, or never will be."""
         ended = Round.parse(paper.final)
         sites = [each.site for each in ended.updates if each.site not in (ended.exclusions or ())]
-        if self._site.id not in sites:
-            return
+        if self._site.id not in sites or (study.terms.mode == Mode.MASKED and not paper.counts):
+            return True
         wanted = Asked(study.terms.study, paper.round)
         others = [each for each in sites if each != self._site.id]
         got = await asyncio.gather(*(self._site.ask(each, COUNTS, wanted) for each in others))
@@ -58,7 +64,7 @@ class Counting:
         for answer in got:
             part = None if answer is None else _numbers(answer, _form(paper.metrics), total.size, masked)
             if part is None:
-                return  # one is missing: a sum of fewer would be of other people
+                return False  # one is missing: a sum of fewer would be of other people
             total += part
         at, sums = 0, []
         for each in read_tensors(paper.metrics):
@@ -66,6 +72,7 @@ class Counting:
             sums.append(Tensor.of(each.name, DType.I64, values.astype(np.int64)))
             at += each.size
         self._site.store.put_round(study.terms.study, replace(paper, sums=tensors_bytes(sums)))
+        return True
 
     async def give(self, asker: MemberId, body: bytes) -> bytes:
         """Our counts of a final round, for its other sites. Raises NotServed, MessageError."""

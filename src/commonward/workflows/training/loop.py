@@ -50,6 +50,12 @@ class Heard(Protocol):
     def listen(self, listener: Callable[[Executed], None]) -> None: ...
 
 
+async def _wait(event: asyncio.Event) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_LOOK_S):
+            await event.wait()
+
+
 class Training:
     """One member in all its studies."""
 
@@ -66,7 +72,8 @@ class Training:
         self._counting = Counting(site)
         self._waits: dict[StudyId, str] = {}
         self._turns: dict[StudyId, asyncio.Lock] = {}
-        self._called: asyncio.Event | None = None
+        self._papers: dict[StudyId, StudyPapers] = {}  # held against the ledger once: neither can change
+        self._done: set[tuple[StudyId, int]] = set()  # rounds of which nothing is left to do
         self.handlers: dict[str, Callable[[MemberId, bytes], Awaitable[bytes]]] = {
             UPDATE: self._exchange.give,
             DEAL: self._masks.give_deal,
@@ -83,29 +90,36 @@ class Training:
     # --------------------------------------------------------------------------------------------------------- running
 
     async def run(self, node: Heard) -> None:
-        """Passes until cancelled. A study whose pass takes long (it trains) holds up no other."""
-        called = asyncio.Event()
-        node.listen(lambda executed: called.set() if executed.transactions else None)
-        passes: dict[StudyId, asyncio.Task[None]] = {}
+        """Passes until cancelled, for each study its own: one that trains for long holds up no other."""
+        called: dict[StudyId, asyncio.Event] = {}
+        workers: dict[StudyId, asyncio.Task[None]] = {}
+        new = asyncio.Event()
+
+        def heard(executed: Executed) -> None:
+            if executed.transactions:
+                for each in (new, *called.values()):
+                    each.set()
+
+        node.listen(heard)
         try:
             while True:
-                called.clear()
+                new.clear()
                 for study in self.studies():
-                    if study not in passes or passes[study].done():
-                        passes[study] = asyncio.create_task(self._pass(study))
-                await self._next(called, passes)
+                    if study not in workers or workers[study].done():
+                        event = called[study] = asyncio.Event()
+                        workers[study] = asyncio.create_task(self._work(study, event))
+                await _wait(new)
         finally:
-            for each in passes.values():
+            for each in workers.values():
                 each.cancel()
-            await asyncio.gather(*passes.values(), return_exceptions=True)
+            await asyncio.gather(*workers.values(), return_exceptions=True)
 
-    async def _next(self, called: asyncio.Event, passes: dict[StudyId, asyncio.Task[None]]) -> None:
-        """Until a block came, or for a while. A pass that was under way then may have missed it: look again."""
-        try:
-            async with asyncio.timeout(_LOOK_S):
-                await called.wait()
-        except TimeoutError:
-            return
+    async def _work(self, study: StudyId, called: asyncio.Event) -> None:
+        """Passes over one study: at once when a block came meanwhile, else now and then, for peers may be back."""
+        while True:
+            called.clear()
+            await self._pass(study)
+            await _wait(called)
 
     async def tick(self) -> list[str]:
         """One pass over all studies; what could not be done, in words."""
@@ -141,7 +155,8 @@ class Training:
         study = self._found(name)
         if study.status in (Status.PROPOSED, Status.REJECTED):
             return
-        papers = await self._site.office.studying.papers(name)
+        papers = self._papers.get(name) or await self._site.office.studying.papers(name)
+        self._papers[name] = papers
         await self._keep_final(study, papers)  # 1. what became final since
         if study.status.over:
             await self._wind_up(study)
@@ -199,8 +214,11 @@ class Training:
         """Every final round with what we made of it; where that is another model, people are told."""
         name = study.terms.study
         for number in range(1, study.round + 1):
+            if (name, number) in self._done:
+                continue
             kept = self._site.store.final(name, number)
             if kept is not None and (kept.metrics_salt or number < study.round):
+                self._done.add((name, number))
                 continue
             ended = self._site.rounds.round(name, number)
             if ended is None or ended.model is None or ended.state is None:
