@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from bench._machine import percentile
 from bench._simulation import Members, Round, virtual_loop
 from bench.results import Result
+from commonward.adapters.cometbft.home import Tuning
 
 MANY, FEW = 50, 4
 TRANSACTIONS = 1000
@@ -50,7 +51,7 @@ def run(scale: float = 1.0) -> Iterator[Result]:
         yield Result(
             name=f"fifty.quorum.{name}", value=percentile([t for each in many for t in each.proven], share), unit="s",
             conditions="virtual time from the proposal until a quorum's cosignatures are verified at a member; "
-            "what CometBFT waits besides (500 ms after each commit) is not in it",
+            f"what CometBFT waits besides ({Tuning().commit_ms} ms after each commit) is not in it",
             reference="until executed there", reference_value=percentile([t for r in many for t in r.executed], share),
         )  # fmt: skip
     yield Result(

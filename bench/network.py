@@ -19,6 +19,7 @@ from bench._kvstore import KvWindow, kvstore_main
 from bench._machine import percentile, scratch
 from bench._network import FOLLOWER, Load, Window, founded_network, validator_main
 from bench.results import Result
+from commonward.adapters.cometbft.home import Tuning
 from commonward.apps.founding import Founded
 from commonward.ledger.ids import MemberId
 from commonward.records.fingerprint import MAX_LEAVES
@@ -181,7 +182,9 @@ def _beside(founded: Founded, folder: Path, seconds: float) -> dict[int, Rates]:
     return found
 
 
-SAME = "4 validators on one machine, fsync, 500 ms commit, the same CometBFT settings as kvstore beside"
+SAME = (
+    f"4 validators on one machine, fsync, {Tuning().commit_ms} ms commit, the same CometBFT settings as kvstore beside"
+)
 
 
 def kv_results(kv: dict[int, Rates]) -> Iterator[Result]:

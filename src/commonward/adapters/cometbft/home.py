@@ -57,7 +57,7 @@ class Tuning:
     """
 
     empty_block_ms: int = 5_000
-    commit_ms: int = 500
+    commit_ms: int = 300
     propose_ms: int = 3_000
     propose_delta_ms: int = 500
     vote_ms: int = 1_000
