@@ -6,15 +6,17 @@ study = world.approved(); world.enrolled(study)             the rounds go by the
 
 from __future__ import annotations
 
+import os
+import signal
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from commonward.apps import staffing
+from commonward.apps import running, staffing
 from commonward.apps.samples import heart
 from commonward.apps.wiring import WallClock
-from tests.apps.conftest import PATIENCE_S, Processes, waits
+from tests.apps.conftest import PATIENCE_S, Processes, answers, waits
 from tests.cli_world import Ran
 
 SITES = {"north": "cleveland", "clinic": "hungarian", "south": "va", "authority": "switzerland"}
@@ -28,7 +30,7 @@ label_share = 0.46
 mode = "{mode}"
 rule = "newton"
 rounds = {rounds}
-min_sites = 3
+min_sites = {min_sites}
 awaited = 4
 row_cap = 1
 test_share = 0.25
@@ -88,7 +90,8 @@ class StudyWorld:
         return self.processes.run(member, *arguments)
 
     def file(self, name: str = "study", /, **bent: object) -> Path:
-        given: dict[str, object] = {"mode": "masked", "rounds": 3, "updates": "5m", "waiver": "false", **bent}
+        usual: dict[str, object] = {"mode": "masked", "rounds": 3, "min_sites": 3, "updates": "10m", "waiver": "false"}
+        given = {**usual, **bent}
         path = self.folder / f"{name}.toml"
         path.write_text(STUDY.format(**given))
         return path
@@ -152,6 +155,26 @@ class StudyWorld:
         found = waits(done, PATIENCE_S * 2)
         assert found, f"round {number} is not final: {self.told(member, study)}; {self.last_words()}"
         return dict(found)
+
+    def ends(self, study: str, member: str = "north") -> dict[str, Any]:
+        """Until it is closed, as a member sees it."""
+
+        def done() -> dict[str, Any] | None:
+            found = self.told(member, study)
+            return found if found["status"] in ("closed", "stalled") else None
+
+        found = waits(done, PATIENCE_S * 3)
+        assert found, f"it does not end: {self.told(member, study)}; {self.last_words()}"
+        return dict(found)
+
+    def kills(self, member: str) -> None:
+        """As a power cut does."""
+        os.kill(running.processes(self.processes.directory)[member], signal.SIGKILL)
+        assert waits(partial(self.processes._ended, member)), f"{member} does not end"
+
+    def starts(self, member: str) -> None:
+        running.start(self.processes.directory, PATIENCE_S)
+        assert waits(partial(answers, self.processes.node(member))), f"{member} is not live again: {self.last_words()}"
 
     def last_words(self) -> str:
         return "\n".join(f"{member}: {self.processes.last_words(member)[-800:]}" for member in SITES)

@@ -9,6 +9,7 @@ import pytest
 
 from tests.apps.conftest import consortium_on, waits
 from tests.apps.study_world import StudyWorld
+from tests.cli_world import commonward
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +45,88 @@ def test_a_study_goes_from_a_file_to_a_vote_and_each_site_joins_after_its_own_pa
     assert waits(lambda: world.status("south", study) == "closed")
     followed = world.run("south", "study", "run", study, "--wait", 5)
     assert followed.code == 1 and "closed" in followed.err
+
+
+def test_a_masked_study_runs_to_a_model_that_anyone_verifies_offline_and_sites_compute_again(
+    world: StudyWorld, tmp_path: Path
+) -> None:
+    study = world.approved(rounds=2)
+    world.enrolled(study)
+    ended = world.ends(study)
+    assert ended["status"] == "closed" and ended["round"] == 2, ended
+    followed = world.run("south", "study", "run", study, "--wait", 60)
+    assert followed.code == 0 and "2 of 2 rounds" in followed.out, followed.err
+    counted = waits(lambda: world.told("north", study)["local"].get("all"))
+    assert counted and counted[""]["rows"] > 0, "the sum of the sites' counts came out"
+    # offline
+    path = tmp_path / "heart.safetensors"
+    wrote = world.run("north", "study", "model", study, "--out", path, "--json")
+    assert wrote.code == 0 and wrote.json["digest"] == ended["model"], wrote.err
+    verified = commonward("verify", path, "--trust", tmp_path / "heart.trust", "--json")
+    assert verified.code == 0 and verified.json["convinces"], verified.out
+    assert [each["rule"] for each in verified.json["steps"]] == ["chain", "manifests", "countersigned", "model"]
+    altered = bytearray(path.read_bytes())
+    altered[-8] ^= 1  # the least of one weight: 2^-24 more or less
+    (tmp_path / "altered.safetensors").write_bytes(altered)
+    (tmp_path / "altered.lineage").write_bytes((tmp_path / "heart.lineage").read_bytes())
+    wrong = commonward("verify", tmp_path / "altered.safetensors", "--trust", tmp_path / "heart.trust", "--json")
+    assert wrong.code == 1 and wrong.json["steps"][-1]["state"] == "failed", wrong.out
+    (tmp_path / "altered.lineage").unlink()
+    lone = commonward("verify", tmp_path / "altered.safetensors", "--trust", tmp_path / "heart.trust")
+    assert lone.code == 2 and "altered.lineage" in lone.out
+    (tmp_path / "pickle.safetensors").write_bytes(b"\x80\x04N.")
+    (tmp_path / "pickle.lineage").write_bytes((tmp_path / "heart.lineage").read_bytes())
+    assert commonward("verify", tmp_path / "pickle.safetensors", "--trust", tmp_path / "heart.trust").code == 2
+    # at the sites
+    for member in ("north", "south"):
+        again = world.run(member, "study", "verify", study, "--replay", "--json")
+        assert again.code == 0 and again.json["holds"], again.out
+        assert [each["same"] for each in again.json["replayed"]] == [True, True]
+    page = tmp_path / "report.html"
+    assert world.run("north", "study", "report", study, "--out", page, "--json").code == 0
+    assert ended["model"] in page.read_text() and "Heart disease from routine examinations" in page.read_text()
+    assert world.run("north", "study", "report", study, "--out", page, "--lang", "zh").code == 0
+    assert "模型卡" in page.read_text()
+
+
+def test_a_site_killed_midway_comes_back_and_a_consent_withdrawn_meanwhile_is_in_no_later_round(
+    world: StudyWorld, tmp_path: Path
+) -> None:
+    study = world.approved(rounds=6, min_sites=4)
+    world.enrolled(study)
+    world.reaches(study, 1)
+    world.kills("south")  # all four are needed: the study waits for it
+    before = {each["member"]: each for each in world.told("north", study)["site"]}
+    said = ("--system", "his", "--patient", "hungarian-001", "--reason", "moved away", "--json")
+    withdrawn = world.run("clinic", "study", "withdraw", study, *said)
+    assert withdrawn.code == 0, withdrawn.err
+    assert withdrawn.json["open"] == world.patients - 1
+    assert {each["round"] for each in withdrawn.json["touched"]} >= {1}, "models that learnt from it stay, and are told"
+    again = world.run("clinic", "study", "withdraw", study, *said)
+    assert again.code == 1, "it is withdrawn"
+    world.starts("south")
+    ended = world.ends(study)
+    assert ended["status"] == "closed" and ended["round"] == 6, ended
+    after = {each["member"]: each for each in ended["site"]}
+    assert after["clinic"]["manifest"] != before["clinic"]["manifest"], "a new manifest without that patient"
+    assert after["north"]["manifest"] == before["north"]["manifest"]
+    for member in ("south", "clinic"):
+        assert waits(lambda member=member: world.status(member, study) == "closed")  # type: ignore[misc]
+        verified = waits(lambda member=member: world.run(member, "study", "verify", study).code == 0)  # type: ignore[misc]
+        assert verified, f"{member}: {world.run(member, 'study', 'verify', study).out}"
+
+
+def test_a_study_goes_on_without_a_site_that_does_not_come_back_in_time(world: StudyWorld) -> None:
+    study = world.approved(rounds=4, updates="90s", mode="open", waiver="true")
+    world.enrolled(study)
+    world.reaches(study, 1)
+    world.kills("south")
+    try:
+        ended = world.ends(study)
+        assert ended["status"] == "closed" and ended["round"] == 4, ended
+    finally:
+        world.starts("south")
+    assert world.run("north", "study", "verify", study, "--replay").code == 0
 
 
 def test_a_proposal_can_be_taken_back_and_then_nobody_votes_on_it(world: StudyWorld) -> None:

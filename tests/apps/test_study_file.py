@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +14,7 @@ from commonward.records.model import ONE
 from commonward.records.privacy import charge
 from tests.apps.study_world import STUDY
 
-GIVEN = STUDY.format(mode="masked", rounds=3, updates="5m", waiver="false")
+GIVEN = STUDY.format(mode="masked", rounds=3, min_sites=3, updates="5m", waiver="false")
 
 
 def test_what_a_file_says_is_what_is_proposed_and_no_fraction_passes_through_a_float() -> None:
@@ -22,6 +24,13 @@ def test_what_a_file_says_is_what_is_proposed_and_no_fraction_passes_through_a_f
     assert found.protocol.test_share == 250 and found.protocol.label_share == 460
     assert found.waits.updates == 300_000 and found.end_ms == 7 * 86_400_000
     assert found.viewers == ("clinic", "north") and not found.waiver and found.charge is None
+
+
+def test_the_study_file_of_the_documentation_can_be_proposed() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "learning.md").read_text()
+    (block,) = re.findall(r"```toml\n(.*?)```", text.partition("## Running a study")[2], re.S)
+    found = read(block, "learning.md")
+    assert (found.mode, found.rounds, found.protocol.learner) == (Mode.MASKED, 5, "heart_newton")
 
 
 def test_lists_of_fractions_in_a_learners_settings_become_q24() -> None:
