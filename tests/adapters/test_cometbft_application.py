@@ -239,6 +239,16 @@ async def test_snapshots_hear_of_each_block_that_was_kept(twin: Twin) -> None:
     assert store.kept == [12]
 
 
+async def test_the_first_block_that_cometbft_brings_is_told_once(twin: Twin) -> None:
+    """Who has a block must never be taken for one that has none: its CometBFT would be emptied for a state sync."""
+    told: list[int] = []
+    application = CometApplication(twin, CHAIN, begun=lambda: told.append(1))
+    assert told == []
+    for _ in range(3):
+        await application.answer("commit", Request(commit=RequestCommit()))
+    assert told == [1]
+
+
 async def test_a_snapshot_travels_through_the_four_requests(twin: Twin) -> None:
     application = CometApplication(twin, CHAIN, snapshots=Store())
 

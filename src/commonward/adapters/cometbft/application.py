@@ -132,12 +132,19 @@ class CometApplication:
     """Implements `abci.Application` over a replica."""
 
     def __init__(
-        self, replica: Executing, chain: str, snapshots: Snapshots | None = None, first_height: int = 1
+        self,
+        replica: Executing,
+        chain: str,
+        snapshots: Snapshots | None = None,
+        first_height: int = 1,
+        begun: Callable[[], None] = lambda: None,
     ) -> None:
-        """`chain`: the chain id that CometBFT must name; `first_height`: of its first block."""
+        """`chain`: the chain id that CometBFT must name; `first_height`: of its first block; `begun`: called once
+        CometBFT has brought us a block, which it keeps before it does."""
         self._replica = replica
         self._chain = chain
         self._first_height = first_height
+        self._begun: Callable[[], None] | None = begun
         self._snapshots = snapshots or NoSnapshots()
         self.sync_steps = 0
         """Snapshots offered to us and chunks brought, so far: whether a state sync goes on is seen here alone."""
@@ -217,6 +224,9 @@ class CometApplication:
 
     async def _commit(self, request: Request) -> Response:
         retain = await self._replica.commit()
+        if self._begun is not None:
+            self._begun()
+            self._begun = None
         await self._snapshots.committed(self._replica.info()[0])
         # CometBFT forgets no block that a newcomer needs: without a snapshot that is every one.
         return Response(commit=ResponseCommit(retain_height=min(retain, self._snapshots.oldest)))

@@ -114,7 +114,9 @@ class CometEngine:
         self._seed = seed
         self._cosigned = cosigned
         self._tuning = tuning or Tuning()
-        self._application = CometApplication(replica, chain_id(genesis), snapshots, first_height(genesis))
+        self._application = CometApplication(
+            replica, chain_id(genesis), snapshots, first_height(genesis), self._home.begin
+        )
         self._ask = ask
         self._door = LightDoor(self._call, lambda: [each.height for each in snapshots.offers()] if snapshots else [])
         self._child = Child(binary or find_binary(), home, self._tuning.go_collector)
@@ -135,10 +137,9 @@ class CometEngine:
         server = AbciServer(self._home.socket(ABCI_SOCKET), self._application, self._home.conceal)
         await server.start()
         try:
-            supervising = asyncio.create_task(self._supervise())
-            both: set[asyncio.Future[Any]] = {supervising, server.failed}
+            supervising: asyncio.Future[Any] = asyncio.create_task(self._supervise())
             try:
-                await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait([supervising, server.failed], return_when=asyncio.FIRST_COMPLETED)
             finally:
                 supervising.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
@@ -251,7 +252,7 @@ class CometEngine:
                     standing = self._standing = await rpc.standing()
                     self._trouble = ""
                     if standing.height:
-                        self._home.begin()
+                        self._home.begin()  # else the application did, with the first block
                     elif syncing and steps != self._application.sync_steps:
                         steps, moved = self._application.sync_steps, time.monotonic()
                     elif syncing and time.monotonic() - moved > _SYNC_S:
@@ -316,22 +317,17 @@ class CometEngine:
             with contextlib.suppress(RpcAway):
                 await rpc.dial(away)
 
-    # ---------------------------------------------------------------------------------------------------------- status
-
     def status(self) -> EngineStatus:
         """How CometBFT stood when we last looked, a second ago or so."""
         standing, nodes = self._standing, self._nodes()
         connected = standing.peers if standing is not None else ()
         return EngineStatus(
-            running=self._child.running,
-            catching_up=standing is None or standing.catching_up,
-            height=standing.height if standing is not None else 0,
-            power=standing.power if standing is not None else 0,
+            running=self._child.running, catching_up=standing is None or standing.catching_up,
+            height=standing.height if standing is not None else 0, power=standing.power if standing is not None else 0,
             signed_height=self._home.signed_height(),
             peers=tuple(member for member, node in nodes.items() if node in connected),
-            of=tuple(nodes),
-            trouble=self._trouble,
-        )
+            of=tuple(nodes), trouble=self._trouble,
+        )  # fmt: skip
 
     async def answer_light(self, member: MemberId, body: bytes) -> bytes:
         """Answers `light.LIGHT_PATH`: headers, for a member who joins."""
