@@ -80,7 +80,7 @@ def _work(node: Node) -> list[Coroutine[Any, Any, None]]:
         _ticking(node),
         node.office.stamps.run(),
         announcing(node),
-        node.training.run(node.replica),
+        _learning(node),
         ControlServer(node).run(),
         _signing(node).run(),
         until_gone(node.settings.data),
@@ -92,6 +92,18 @@ def _signing(node: Node) -> SigningServer:
     app = signing_app(node.office.gate, node.member, ReplicaHistory(node.replica, genesis), genesis=genesis)
     certificate, key = node.keys.tls_files
     return SigningServer(app, node.settings.signing, certificate, key, node.keys.passphrase)
+
+
+async def _learning(node: Node) -> None:
+    """The rounds of this member's studies. What fails is logged and begun again from what is kept."""
+    while True:
+        try:
+            await node.training.run(node.replica)
+        except FORESEEN as why:
+            _log.error("learning_failed", why=str(why), do="it is begun again")
+        except Exception:
+            _log.exception("learning_failed")
+        await asyncio.sleep(_HOUSEKEEPING_S)
 
 
 async def _ticking(node: Node) -> None:

@@ -71,6 +71,9 @@ def _line(found: dict[str, Any]) -> str:
             what += f", not by {', '.join(unsigned)}" if unsigned else ""
         attempt = f", attempt {last['attempt']}" if last["attempt"] > 1 else ""
         now += f"; round {last['round']}{attempt}: {last['stage']}, {plain(what)}"
+    waits = (found.get("local") or {}).get("waits_for")
+    if waits and found["status"] in ("approved", "waiting"):
+        now += f"; waits for {plain(waits)}"
     spent = [each["spent"] for each in found["site"] if each["spent"] is not None]
     if spent:
         now += f"; most privacy spent {max(spent):.2f}"

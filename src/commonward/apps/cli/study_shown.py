@@ -52,6 +52,7 @@ def shown(found: dict[str, Any]) -> str:
         *(_site(each) for each in found["site"]),
         *(_round(each) for each in found["progress"]),
         f"    model {found['model']} after round {found['round']}",
+        *([f"    waits for {plain(waits)}"] if (waits := found["local"].get("waits_for")) else []),
     ]
     return "\n".join(lines)
 
