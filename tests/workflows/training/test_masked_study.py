@@ -103,3 +103,22 @@ async def test_a_study_of_sums_ends_with_the_sum_over_all_sites() -> None:
         rows = [row for site in SITES for row in world.rows(site)]
         assert list(found["counts"].integers) == [len(rows), sum(x > 0 for x, _ in rows)]
         world.close()
+
+
+async def test_no_share_is_revealed_before_the_members_cosigned_the_block_that_fixed_the_set() -> None:
+    async with Consortium() as c:
+        world = await Study.begun(c, mode=Mode.MASKED, rounds=1)
+        await world.works(lambda: world.round is not None and world.round.fixed is not None)
+        proven = c.north.node.proven
+        c.north.node.proven = lambda: None  # type: ignore[method-assign]
+        store = world.trainings["north"]._site.store
+        others = [world.trainings[site] for site in ("clinic", "health", "south")]
+        for _ in range(3):
+            await world.trainings["north"].tick()
+        assert "cosigned checkpoint" in world.trainings["north"]._waits[world.id]
+        assert store.reveal(world.id, 1, 1, "north") is None and len(others) == 3
+        c.north.node.proven = proven  # type: ignore[method-assign]
+        await world.works(world.over)
+        await world.works(lambda: world.computed("north", 1))
+        assert store.reveal(world.id, 1, 1, "north") is not None
+        world.close()

@@ -19,6 +19,12 @@ async def test_rows_of_a_withdrawn_consent_leave_before_the_next_round() -> None
         then = {str(each.site): each.manifest for each in world.final(5).updates}
         assert then["south"] != first["south"] and then["north"] == first["north"]
         assert points("south")[4] not in world.rows("south") and len(world.rows("south")) == 9
+        touched = world.trainings["south"].touched(world.id, consent=world.consent("south", 4))
+        assert all(world.final(number).exclusions == () for number in range(1, 6))  # judged by the consents of then
+        assert (1, world.final(1).model) in touched and 5 not in [number for number, _ in touched]
+        assert len(world.trainings["south"].touched(world.id, consent=world.consent("south", 5))) == len(
+            [number for number in range(1, 6) if world.final(number).update_of("south")]
+        )
         tables = world.trainings["south"]._site.store.tables(world.id)
         assert tables is not None and len(Table.parse(tables.train)) == 9  # nothing of the row rests here
         world.close()

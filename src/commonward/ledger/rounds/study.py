@@ -129,13 +129,15 @@ class Site(Struct):
 
 @struct
 class Submitted(Struct):
-    """An update that counts. `manifest`: of the site when it was accepted."""
+    """An update that counts. When it was accepted: `manifest` of the site, `consents` that were open there. Its rows
+    are held to these, so that every site judges them alike, whoever withdraws meanwhile."""
 
     site: MemberId = wire(1, MEMBER)
     update: Digest = wire(2, DIGEST)
     ciphertext: Digest = wire(3, DIGEST)
     rows: Digest = wire(4, DIGEST)
     manifest: Digest = wire(5, DIGEST)
+    consents: int = wire(6, number())
 
 
 @struct

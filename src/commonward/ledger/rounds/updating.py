@@ -46,7 +46,8 @@ def submit_update(asked: SubmitUpdate, signer: MemberSigner, header: Header, *, 
     _charge(study, member, means)
     if member not in current.sites:
         raise NotInRound(member)
-    update = Submitted(member, asked.update, asked.ciphertext, asked.rows, placed.digest)
+    consents = means.counter(asked.study, member).open
+    update = Submitted(member, asked.update, asked.ciphertext, asked.rows, placed.digest, consents)
     updates = tuple(sorted((*current.updates, update), key=lambda each: each.site))
     current = replace(current, updates=updates)
     if len(updates) == len(current.sites):

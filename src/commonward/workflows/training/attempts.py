@@ -12,7 +12,6 @@ import asyncio
 from dataclasses import replace
 from typing import Final
 
-from commonward.ledger.consent import Consents, Research
 from commonward.ledger.ids import MemberId
 from commonward.ledger.rounds import Countersign, Manifest, Mode, band_of, first_link
 from commonward.ledger.rounds.countersigning import link_of
@@ -31,7 +30,6 @@ from commonward.records.masking import Attempt, Masked, MaskingError
 from commonward.records.model import DType, Model
 from commonward.records.openings import commit
 from commonward.records.updates import Update, UpdateError
-from commonward.workflows.reading import LedgerCells
 from commonward.workflows.study_papers import StudyPapers
 from commonward.workflows.training.exchange import Exchange, Opened
 from commonward.workflows.training.manifests import manifest_of
@@ -39,7 +37,6 @@ from commonward.workflows.training.masks import Masks
 from commonward.workflows.training.models import Learners, Models
 from commonward.workflows.training.papers import (
     METRICS_COMMITMENT,
-    Counted,
     KeptUpdate,
     ManifestPaper,
     RoundPaper,
@@ -63,7 +60,6 @@ class Attempts:
         self._masks = masks
         self._learners = learners
         self._models = models
-        self._consents = Consents(LedgerCells(site.ledger))
         self._failed: dict[bytes, int] = {}
 
     # ------------------------------------------------------------------------------------------------- while it is open
@@ -109,7 +105,7 @@ class Attempts:
         learner = await self._learners.with_rows(name, manifest)
         task = Task(name, current.round, current.attempt, rule, papers.protocol.learner_settings)
         try:
-            made = await self._site.off_loop(learner.train, base.artefact(), task)
+            made = await self._site.off_loop(name, learner.train, base.artefact(), task)
             update = Update(
                 name, current.round, current.attempt, self._site.id, current.base, made.kind, made.rows, made.tensors
             )
@@ -166,18 +162,17 @@ class Attempts:
         name = study.terms.study
         base = await self._models.base(study, papers)
         excluded: tuple[str, ...] = ()
-        counted: tuple[Counted, ...] = ()
         attempt: Attempt | None = None
         if study.terms.mode == Mode.MASKED:
             attempt = await self._masks.attempt(study, current)
             made = await self._summed(study, current, papers, base, attempt)
         else:
-            made, excluded, counted = await self._aggregated(study, current, papers, base)
+            made, excluded = await self._aggregated(study, current, papers, base)
         self._site.reach("study.aggregated")
         metrics = await self._judged(study, current, papers, made)
         counts = b"" if attempt is None else self._masks.counts(attempt, current, made.digest, metrics)
         paper = RoundPaper(
-            current.round, current.attempt, made.digest, made.state_digest, counted, metrics, self._site.entropy(32),
+            current.round, current.attempt, made.digest, made.state_digest, metrics, self._site.entropy(32),
             excluded, counts,
         )  # fmt: skip
         with self._site.member.ports.vault.transaction():
@@ -188,31 +183,25 @@ class Attempts:
 
     async def _aggregated(
         self, study: Study, current: Round, papers: StudyPapers, base: Model
-    ) -> tuple[Model, tuple[str, ...], tuple[Counted, ...]]:
+    ) -> tuple[Model, tuple[str, ...]]:
         got = await self._exchange.collect(study.terms.study, Mode.OPEN, current)
         missing = tuple(str(each.site) for each in current.updates if each.site not in got)
         settled = current.final is not None and set(missing) <= set(current.exclusions or ())
         if missing and not settled and (current.final is not None or not self._patience_over(study, current)):
             raise Waits(f"the updates of {', '.join(missing)}, which nobody has given yet")
-        counted = tuple(Counted(site, self._open(study, site)) for site in sorted(got))
         try:
-            made = await asyncio.to_thread(
-                aggregate, study, current, papers, base, got, {each.site: each.consents for each in counted}
-            )
+            made = await asyncio.to_thread(aggregate, study, current, papers, base, got)
         except AggregationError as cause:
             raise Waits(f"another attempt: {cause}") from cause
         for each in made.exclusions:
             self._site.flag(f"study {study.terms.study.hex()}, round {current.round}: {each.site}: {each.reason}")
         excluded = tuple(sorted((*missing, *(each.site for each in made.exclusions))))
-        return made.model, excluded, counted
+        return made.model, excluded
 
     def _patience_over(self, study: Study, current: Round) -> bool:
         """Half of the time for signatures is over: what is missing then is left out, if two thirds lack it."""
         assert current.sign_by is not None
         return self._site.ledger.next_time() >= current.sign_by - study.terms.waits.signatures // 2
-
-    def _open(self, study: Study, site: MemberId) -> int:
-        return self._consents.site(Research(study.terms.study, site)).open
 
     async def _summed(self, study: Study, current: Round, papers: StudyPapers, base: Model, attempt: Attempt) -> Model:
         try:
@@ -245,7 +234,7 @@ class Attempts:
         try:
             learner = await self._learners.with_rows(name, manifest)
             task = Task(name, current.round, current.attempt, rule, papers.protocol.learner_settings)
-            counts = await self._site.off_loop(learner.evaluate, made.artefact(), task)
+            counts = await self._site.off_loop(name, learner.evaluate, made.artefact(), task)
             if any(each.dtype is not DType.I64 for each in counts):
                 raise LearnerError("expected counts (i64) by which a model is judged, got other numbers")
             return tensors_bytes(sorted(counts, key=lambda each: each.name))
@@ -255,10 +244,10 @@ class Attempts:
 
 
 def aggregate(
-    study: Study, current: Round, papers: StudyPapers, base: Model, got: dict[MemberId, Opened],
-    consents: dict[MemberId, int],
-) -> Aggregated:  # fmt: skip
+    study: Study, current: Round, papers: StudyPapers, base: Model, got: dict[MemberId, Opened]
+) -> Aggregated:
     """The outcome of an open round by the bytes at hand. Raises AggregationError."""
+    consents = {each.site: each.consents for each in current.updates}
     rows = {str(site): _rows(opened.kept, consents[site], study.terms.row_cap) for site, opened in got.items()}
     expected = Expected(study.terms.study, current.round, current.attempt, current.base, rows)
     received = {str(site): opened.plain for site, opened in got.items()}

@@ -7,6 +7,7 @@ that gives others nothing, or something else, or dies, changes nothing once one 
 
 import asyncio
 from dataclasses import dataclass
+from typing import Final
 
 from commonward.ledger.encoding import Digest, decode, encode
 from commonward.ledger.ids import MemberId, StudyId
@@ -30,7 +31,9 @@ from commonward.workflows.training.papers import (
 )
 from commonward.workflows.training.site import NotServed, Site
 
-__all__ = ["Exchange", "Opened"]
+__all__ = ["Exchange", "Opened", "opened_as"]
+
+_LARGE: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,7 @@ class Exchange:
     async def _one(self, study: StudyId, mode: Mode, current: Round, submitted: Submitted) -> Opened | None:
         kept = self._site.store.update(study, current.round, current.attempt, submitted.site)
         if kept is not None:
-            opened = opened_as(study, mode, current, submitted, kept)
+            opened = await _opened(study, mode, current, submitted, kept)
             if opened is not None:
                 return opened
         others = [each for each in current.voters if each not in (self._site.id, submitted.site)]
@@ -91,7 +94,7 @@ class Exchange:
             if holder == self._site.id:
                 continue
             kept = await self._from(holder, study, current, submitted)
-            opened = None if kept is None else opened_as(study, mode, current, submitted, kept)
+            opened = None if kept is None else await _opened(study, mode, current, submitted, kept)
             if kept is not None and opened is not None:
                 self._site.store.put_update(study, kept)
                 self._site.reach("study.bytes.kept")
@@ -139,6 +142,13 @@ class Exchange:
         info = given_info(asked.study, asked.round, asked.attempt, asked.site, asker)
         sealed = seal_to(enrolled.sealing, info, inside)
         return Given.piece(kept.ciphertext, asked.part, sealed=sealed, beside=kept.manifest).to_bytes()
+
+
+async def _opened(study: bytes, mode: Mode, current: Round, submitted: Submitted, kept: KeptUpdate) -> Opened | None:
+    """As `opened_as`; a large one is opened in a thread, so that the node answers others meanwhile."""
+    if len(kept.ciphertext) < _LARGE:
+        return opened_as(study, mode, current, submitted, kept)
+    return await asyncio.to_thread(opened_as, study, mode, current, submitted, kept)
 
 
 def _plain(study: bytes, kept: KeptUpdate) -> bytes | None:

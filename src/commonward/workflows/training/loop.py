@@ -14,9 +14,10 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Final, Protocol
 
-from commonward.ledger.encoding import Encodable, encode
+from commonward.ledger.encoding import Digest, Encodable, encode
 from commonward.ledger.ids import MemberId, StudyId
 from commonward.ledger.rounds import Mode, Status
+from commonward.ledger.rounds.budget import affords
 from commonward.ledger.rounds.closing import keeps_updates
 from commonward.ledger.rounds.study import Round, Study
 from commonward.records.model import Model
@@ -41,6 +42,7 @@ from commonward.workflows.training.site import Site, Waits
 
 __all__ = ["Heard", "Training"]
 
+_SOON_S: Final = 0.02
 _LOOK_S: Final = 2.0
 
 
@@ -50,10 +52,12 @@ class Heard(Protocol):
     def listen(self, listener: Callable[[Executed], None]) -> None: ...
 
 
-async def _wait(event: asyncio.Event) -> None:
+async def _wait(event: asyncio.Event, at_most_s: float) -> bool:
+    """Whether it came in time."""
     with suppress(TimeoutError):
-        async with asyncio.timeout(_LOOK_S):
+        async with asyncio.timeout(at_most_s):
             await event.wait()
+    return event.is_set()
 
 
 class Training:
@@ -108,18 +112,20 @@ class Training:
                     if study not in workers or workers[study].done():
                         event = called[study] = asyncio.Event()
                         workers[study] = asyncio.create_task(self._work(study, event))
-                await _wait(new)
+                await _wait(new, _LOOK_S)
         finally:
             for each in workers.values():
                 each.cancel()
             await asyncio.gather(*workers.values(), return_exceptions=True)
 
     async def _work(self, study: StudyId, called: asyncio.Event) -> None:
-        """Passes over one study: at once when a block came meanwhile, else now and then, for peers may be back."""
+        """Passes over one study: at once when a block came meanwhile; else soon, then ever more seldom, because what
+        other sites hold is often ready a moment after the block that lets them hold it."""
+        pause = _SOON_S
         while True:
             called.clear()
             await self._pass(study)
-            await _wait(called)
+            pause = _SOON_S if await _wait(called, pause) else min(2 * pause, _LOOK_S)
 
     async def tick(self) -> list[str]:
         """One pass over all studies; what could not be done, in words."""
@@ -196,6 +202,9 @@ class Training:
             await self._attempts.submit(study, current, papers, manifest)
         if later is not None:
             raise later
+        terms, rounds = study.terms, self._site.rounds
+        if not affords(rounds.spent(self._site.id), terms.charge, terms.delta, rounds.cap()):
+            raise Waits("privacy budget: what its patients' privacy may cost is spent, over all studies")
 
     def _to_sign(self, study: Study, current: Round) -> bool:
         signed = any(each.site == self._site.id for each in current.signed)
@@ -232,7 +241,7 @@ class Training:
             if paper is None and kept is not None:
                 continue
             if paper is None:
-                paper = RoundPaper(number, ended.attempt, ended.model, ended.state, (), b"", b"")
+                paper = RoundPaper(number, ended.attempt, ended.model, ended.state, b"", b"")
             elif (paper.model, paper.state) != (ended.model, ended.state):
                 self._site.flag(
                     f"study {name.hex()}, round {number}: two thirds countersigned the model {ended.model.hex()}, this "
@@ -276,7 +285,7 @@ class Training:
         name = study.terms.study
         if study.status == Status.CLOSED and study.round:
             await self._keep_lineage(study)
-        self._learners.release(name)
+        await self._learners.release(name)
         if not keeps_updates(name, self._site.ledger.tip_time(), self._site.rounds):
             self._site.store.destroy(name)
 
@@ -298,6 +307,20 @@ class Training:
         held = self._site.store.model(study, found.model, found.state)
         held = held or await self._models.fetch(study, found.model, found.state)
         return None if held is None else held.artefact()
+
+    def touched(self, study: StudyId, *, consent: bytes = b"", record: bytes = b"") -> tuple[tuple[int, Digest], ...]:
+        """(round, model digest) of every final round in which this site's update was made of rows under a consent (16
+        bytes), or of a record (its fingerprint): what a withdrawal does not unlearn. Models after them hold it too."""
+        found = []
+        for number in range(1, self._site.office.studying.study(study).round + 1):
+            paper = self._site.store.final(study, number)
+            ended = self._site.rounds.round(study, number) if paper is None else Round.parse(paper.final)
+            mine = None if ended is None else ended.update_of(self._site.id)
+            if ended is None or mine is None or ended.model is None or self._site.id in (ended.exclusions or ()):
+                continue
+            if self._manifests.used(study, mine.manifest, consent=consent, record=record):
+                found.append((number, ended.model))
+        return tuple(found)
 
     def sidecar(self, study: StudyId) -> bytes | None:
         """The lineage of its last model (`records.lineage`); None until its last round is final and cosigned."""

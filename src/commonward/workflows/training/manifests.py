@@ -17,7 +17,7 @@ from commonward.records.manifest import Manifest, ManifestError, Row
 from commonward.workflows.study_papers import StudyPapers
 from commonward.workflows.submitting import LedgerRefused
 from commonward.workflows.training.cohorts import CohortFailed, Cohorts, Rows
-from commonward.workflows.training.papers import ManifestPaper, RowsPaper
+from commonward.workflows.training.papers import ManifestPaper, RowsPaper, TouchedPaper
 from commonward.workflows.training.site import Site, Waits
 
 __all__ = ["Manifests", "manifest_of"]
@@ -115,8 +115,24 @@ class Manifests:
         paper = ManifestPaper(seed, test_seed, packed[False], packed[True], payload.to_bytes(), named)
         with self._site.member.ports.vault.transaction():
             self._site.store.put_manifest(study, paper, _tables(rows, test, named))
+            self._site.store.put_touched(study, named, self._touched(rows))
         self._site.reach("study.manifest.planned")
         return paper
+
+    def _touched(self, rows: Rows) -> TouchedPaper:
+        names = sorted({self._record(each) for each in rows.records})
+        return TouchedPaper(b"".join(sorted(set(rows.consents))), b"".join(names))
+
+    def _record(self, record: bytes) -> bytes:
+        return self._site.member.sealing.name("study record", record)
+
+    def used(self, study: StudyId, manifest: Digest, *, consent: bytes = b"", record: bytes = b"") -> bool:
+        """Whether a manifest had rows under this consent, or of this record."""
+        paper = self._site.store.touched(study, manifest)
+        if paper is None:
+            return False
+        name = self._record(record) if record else b""
+        return _holds(paper.consents, consent) or _holds(paper.records, name)
 
     def _kept_apart(self, study: StudyId, rows: Rows, share: int, before: ManifestPaper | None) -> frozenset[bytes]:
         """Consents of the patients by whom the model is judged. Not by chance alone: the same again after a kill."""
@@ -125,6 +141,10 @@ class Manifests:
             return frozenset(row.consent for row in _rows(before.test)) & consents
         drawn = sorted(consents, key=lambda each: self._site.member.sealing.secret("study split", study, each))
         return frozenset(drawn[: len(drawn) * share // 1000])
+
+
+def _holds(packed: bytes, name: bytes) -> bool:
+    return bool(name) and any(packed[at : at + 16] == name for at in range(0, len(packed), 16))
 
 
 def _tables(rows: Rows, test: frozenset[bytes], manifest: Digest) -> RowsPaper:

@@ -37,7 +37,7 @@ class Learners:
             if enrolled is None:
                 raise Waits("this site's people to enrol it with a learner")
             try:
-                found = await self._site.off_loop(self._make, enrolled.learner, enrolled.digest)
+                found = await self._site.off_loop(study, self._make, enrolled.learner, enrolled.digest)
             except LearnerError as cause:
                 raise Waits(f"its learner: {cause}") from cause
             self._live[study] = found
@@ -51,22 +51,25 @@ class Learners:
             if tables is None or tables.manifest != manifest.digest:
                 raise Waits("rows: those of its manifest are not here any more")
             try:
-                await self._site.off_loop(learner.load, Table.parse(tables.train), Table.parse(tables.test))
+                await self._site.off_loop(study, learner.load, Table.parse(tables.train), Table.parse(tables.test))
             except LearnerError as cause:
                 raise Waits(f"its learner: {cause}") from cause
             self._loaded[study] = manifest.digest
         return learner
 
-    def release(self, study: StudyId) -> None:
+    async def release(self, study: StudyId) -> None:
         """The study is over here: its process ends."""
         self._loaded.pop(study, None)
         found = self._live.pop(study, None)
         if found is not None:
-            found.close()
+            await self._site.off_loop(study, found.close)
+            self._site.end_thread(study)
 
     def close(self) -> None:
-        for study in list(self._live):
-            self.release(study)
+        for found in self._live.values():
+            found.close()
+        self._live.clear()
+        self._loaded.clear()
 
 
 class Models:
@@ -92,7 +95,7 @@ class Models:
             return EMPTY_MODEL
         learner = await self._learners.of(terms.study)
         try:
-            made = await self._site.off_loop(learner.first_model, papers.protocol.learner_settings)
+            made = await self._site.off_loop(terms.study, learner.first_model, papers.protocol.learner_settings)
         except LearnerError as cause:
             raise Waits(f"its learner: {cause}") from cause
         if made.digest != terms.model:

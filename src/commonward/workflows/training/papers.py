@@ -23,13 +23,13 @@ __all__ = [
     "UPDATE",
     "Asked",
     "CheckpointPaper",
-    "Counted",
     "Given",
     "KeptUpdate",
     "ManifestPaper",
     "RoundPaper",
     "RowsPaper",
     "SecretPaper",
+    "TouchedPaper",
     "model_bytes",
     "place_of",
     "read_model_bytes",
@@ -86,6 +86,14 @@ class RowsPaper(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class TouchedPaper(Message):
+    """Whose rows a manifest had, after its rows are gone: consents (16 bytes each), and keyed names of records."""
+
+    consents: bytes
+    records: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class SecretPaper(Message):
     """Our seed for one masked attempt (32 bytes), and the deal made of it. The seed goes once the attempt is over."""
 
@@ -118,20 +126,11 @@ class KeptUpdate(Message):
 
 
 @dataclass(frozen=True, slots=True)
-class Counted(Message):
-    """How many consents a site had open when its rows were judged."""
-
-    site: MemberId
-    consents: int
-
-
-@dataclass(frozen=True, slots=True)
 class RoundPaper(Message):
     """What this site made of one attempt.
 
     Attributes:
         model, state: digests of what it computed.
-        counted: what the rows of each site were held against.
         metrics: tensors by which this site's test rows judge the model (`tensors_bytes`); empty where it did not.
         metrics_salt: of the commitment to them.
         counts: the same under the masks of pairs alone (masked mode): what may leave.
@@ -143,7 +142,6 @@ class RoundPaper(Message):
     attempt: int
     model: Digest
     state: Digest
-    counted: tuple[Counted, ...]
     metrics: bytes
     metrics_salt: bytes
     excluded: tuple[str, ...] = ()

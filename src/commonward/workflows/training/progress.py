@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from commonward.ledger.encoding import Digest
 from commonward.ledger.ids import MemberId, StudyId
+from commonward.ledger.rounds import Status
 from commonward.ledger.rounds.study import Round, Study
 from commonward.records.model import Tensor
 from commonward.workflows.training.papers import RoundPaper, read_tensors
@@ -44,7 +45,7 @@ class RoundView:
 
 @dataclass(frozen=True, slots=True)
 class StudyProgress:
-    """A study, its rounds so far, and what this site waits for ("" when it waits for nothing)."""
+    """A study, its rounds so far, and what it waits for here ("": nothing)."""
 
     study: StudyId
     standing: Study
@@ -72,7 +73,28 @@ def progress_of(site: Site, study: StudyId, waits_for: str) -> StudyProgress | N
         enrolment = site.rounds.site(study, each)
         if enrolment is not None and enrolment.enrolled:
             sites.append(each)
+    waits_for = waits_for or _others(standing, site.current(standing))
     return StudyProgress(study, standing, tuple(sites), tuple(views), waits_for, site.store.updates_kept(study))
+
+
+def _others(standing: Study, current: Round | None) -> str:
+    """What a study waits for that is not ours to bring, by the ledger; "" for one that waits for nothing."""
+    match standing.status:
+        case Status.PROPOSED:
+            return "votes of the members' ethics roles"
+        case Status.APPROVED | Status.WAITING:
+            return "sites that are ready: enrolled, with a manifest made after the last withdrawal and budget left"
+        case Status.STALLED:
+            return "its proposer: three attempts at a round failed, and no other opens"
+        case Status.COMPLETE:
+            return "its proposer to close it"
+    if standing.status != Status.RUNNING or current is None:
+        return ""
+    if current.fixed is None:
+        missing = [each for each in current.sites if current.update_of(each) is None]
+        return f"the updates of {', '.join(missing)}"
+    signed = {each.site for each in current.signed}
+    return f"the countersignatures of {', '.join(each for each in current.voters if each not in signed)}"
 
 
 def _view(found: Round, paper: RoundPaper | None) -> RoundView:

@@ -18,7 +18,6 @@ from commonward.workflows.study_papers import StudyPapers
 from commonward.workflows.training.attempts import aggregate
 from commonward.workflows.training.exchange import Exchange, Opened, opened_as
 from commonward.workflows.training.masks import Masks
-from commonward.workflows.training.papers import RoundPaper
 from commonward.workflows.training.site import Site, Waits
 
 __all__ = ["Replayed", "replay"]
@@ -51,7 +50,7 @@ async def replay(
             base = first if number == 1 else _model(site, study.terms.study, number - 1)
             if not study.status.over or study.status is Status.CLOSED:
                 await _fetch(study, ended, exchange, masks)
-            made = await asyncio.to_thread(_again, site, study, papers, paper, ended, base)
+            made = await asyncio.to_thread(_again, site, study, papers, ended, base)
             same = (made.digest, made.state_digest) == (ended.model, ended.state)
             found.append(Replayed(number, same, "" if same else f"another model comes out: {made.digest.hex()}"))
         except _Lacking as cause:
@@ -79,7 +78,7 @@ def _model(site: Site, study: StudyId, number: int) -> Model:
     return found
 
 
-def _again(site: Site, study: Study, papers: StudyPapers, paper: RoundPaper, ended: Round, base: Model) -> Model:
+def _again(site: Site, study: Study, papers: StudyPapers, ended: Round, base: Model) -> Model:
     name, mode = study.terms.study, study.terms.mode
     got: dict[MemberId, Opened] = {}
     for submitted in ended.updates:
@@ -91,10 +90,7 @@ def _again(site: Site, study: Study, papers: StudyPapers, paper: RoundPaper, end
             raise _Lacking(f"the update of {submitted.site} is not here: never received, or destroyed in time")
     if mode == Mode.MASKED:
         return _unmasked(site, study, papers, ended, base, got)
-    consents = {each.site: each.consents for each in paper.counted}
-    if lacking := sorted(set(got) - set(consents)):
-        raise _Lacking(f"what the rows of {', '.join(lacking)} were held against was not kept")
-    return aggregate(study, ended, papers, base, got, consents).model
+    return aggregate(study, ended, papers, base, got).model
 
 
 def _unmasked(

@@ -51,10 +51,13 @@ class Site:
         self.ledger = office.member.ports.ledger
         self.rounds = office.studying.rounds
         self.store = Store(office.member)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"learner-{self.id}")
+        self._threads: dict[StudyId, ThreadPoolExecutor] = {}
 
     def close(self) -> None:
-        self._thread.shutdown(wait=True)
+        """Waits for what is under way in the threads."""
+        for each in self._threads.values():
+            each.shutdown(wait=True)
+        self._threads.clear()
 
     def reach(self, step: str) -> None:
         self.member.ports.steps.reach(step)
@@ -62,9 +65,18 @@ class Site:
     def entropy(self, count: int) -> bytes:
         return self.member.ports.entropy.bytes(count)
 
-    async def off_loop(self, call: Callable[P, T], *args: P.args, **more: P.kwargs) -> T:
-        """In the one thread that learners are called from."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: call(*args, **more))
+    async def off_loop(self, study: StudyId, call: Callable[P, T], *args: P.args, **more: P.kwargs) -> T:
+        """In the one thread that this study's learner is called from."""
+        thread = self._threads.get(study)
+        if thread is None:
+            thread = self._threads[study] = ThreadPoolExecutor(1, thread_name_prefix=f"learner-{study.hex()[:8]}")
+        return await asyncio.get_running_loop().run_in_executor(thread, lambda: call(*args, **more))
+
+    def end_thread(self, study: StudyId) -> None:
+        """The study is over here."""
+        thread = self._threads.pop(study, None)
+        if thread is not None:
+            thread.shutdown(wait=False)
 
     # the ledger
 

@@ -19,6 +19,7 @@ from commonward.workflows.training.papers import (
     RoundPaper,
     RowsPaper,
     SecretPaper,
+    TouchedPaper,
     model_bytes,
     read_model_bytes,
 )
@@ -36,6 +37,7 @@ class Store:
         vault, sealing = member.ports.vault, member.sealing
         self._manifests = Drawer(vault, sealing, "study-manifests", ManifestPaper)
         self._tables = Drawer(vault, sealing, "study-rows", RowsPaper)
+        self._touched = Drawer(vault, sealing, "study-touched", TouchedPaper)
         self._secrets = Drawer(vault, sealing, "study-secrets", SecretPaper)
         self._updates = Drawer(vault, sealing, "study-updates", KeptUpdate)
         self._deals = Drawer(vault, sealing, "study-deals", Given)
@@ -61,6 +63,12 @@ class Store:
 
     def tables(self, study: StudyId) -> RowsPaper | None:
         return self._tables.get(self._name("rows", study))
+
+    def touched(self, study: StudyId, manifest: Digest) -> TouchedPaper | None:
+        return self._touched.get(self._name("touched", study, manifest))
+
+    def put_touched(self, study: StudyId, manifest: Digest, paper: TouchedPaper) -> None:
+        self._touched.put(self._name("touched", study, manifest), paper, under=study)
 
     # masked mode
 
