@@ -13,10 +13,10 @@ NEVER_S = 3600.0
 class Road:
     """Whoever orders: keeps the sizes of the bundles that came, and answers each as it comes."""
 
-    def __init__(self, pace_s: float) -> None:
+    def __init__(self, pace_s: float, quota: tuple[int, int] = (BUNDLE_TRANSACTIONS, BUNDLE_BYTES)) -> None:
         self.came: list[int] = []
         self._moved = asyncio.Event()
-        self.carrier = Carrier(self._wrap, lambda digest, code, text: None, pace_s)
+        self.carrier = Carrier(self._wrap, lambda digest, code, text: None, pace_s, lambda: quota)
         self.carrier.connected(self._send)
         self._number = 0
         self._raws: Sequence[bytes] = ()
@@ -114,3 +114,14 @@ async def test_what_waits_for_the_pace_survives_a_broken_line() -> None:
     assert road.came == before
     road.carrier.connected(road._send)
     await road.until(sum(before) + 2)  # with what left before, for it stands in no block yet
+
+
+async def test_no_bundle_is_larger_than_what_the_member_may_have_in_a_block() -> None:
+    few = Road(0, quota=(10, BUNDLE_BYTES))
+    few.add(35)
+    await few.until(35)
+    assert few.came == [10, 10, 10, 5]
+    small = Road(0, quota=(BUNDLE_TRANSACTIONS, 2_000))
+    small.add(5, size=700)
+    await small.until(5)
+    assert small.came == [2, 2, 1]

@@ -35,16 +35,19 @@ class Carrier:
         wrap: Callable[[Sequence[bytes]], bytes],
         refused: Callable[[Digest, int, str], None],
         pace_s: float = 0.0,
+        quota: Callable[[], tuple[int, int]] = lambda: (BUNDLE_TRANSACTIONS, BUNDLE_BYTES),
     ) -> None:
         """
         Args:
             wrap: makes a signed bundle of transactions.
             refused: told of each transaction that whoever orders will not take: digest, code, sentence.
             pace_s: seconds from one bundle to the next, unless that is full; 0 for none.
+            quota: transactions and bytes that we may have in a block now; a bundle above it would be refused whole.
         """
         self._wrap = wrap
         self._refused = refused
         self._pace_s = pace_s
+        self._quota = quota
         self._next_at = 0.0  # by the loop's clock: when a bundle that is not full may leave
         self._alarm: asyncio.TimerHandle | None = None
         self._send: Callable[[int, bytes], None] | None = None
@@ -116,22 +119,28 @@ class Carrier:
 
     def _soon(self) -> None:
         if self._send is not None and self._waiting and not self._scheduled:
-            if self._alarm is not None and len(self._waiting) < BUNDLE_TRANSACTIONS:
+            if self._alarm is not None and len(self._waiting) < self._most()[0]:
                 return
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._flush)
 
+    def _most(self) -> tuple[int, int]:
+        """Transactions and bytes of a bundle."""
+        transactions, size = self._quota()
+        return min(BUNDLE_TRANSACTIONS, transactions), min(BUNDLE_BYTES, size)
+
     def _flush(self) -> None:
         self._scheduled = False
+        most, most_bytes = self._most()
         while self._send is not None and self._waiting and len(self._open) < _OPEN and self._outstanding < _OUTSTANDING:
             bundle: dict[Digest, bytes] = {}
             size = _OVERHEAD
             for digest, raw in self._waiting.items():
                 size += len(raw) + _EACH
-                if len(bundle) == BUNDLE_TRANSACTIONS or (bundle and size > BUNDLE_BYTES):
+                if len(bundle) == most or (bundle and size > most_bytes):
                     break
                 bundle[digest] = raw
-            full = len(bundle) == BUNDLE_TRANSACTIONS or len(bundle) < len(self._waiting)
+            full = len(bundle) == most or len(bundle) < len(self._waiting)
             if self._pace_s and not self._may_leave(full=full):
                 return
             for digest in bundle:

@@ -138,7 +138,7 @@ class Replica(LedgerReads, ABC):
         self._expiries: list[tuple[int, Digest]] = []
         self._listeners: list[Callable[[Executed], None]] = []
         _, _, self._carry_key = keys.public(Purpose.CARRY)
-        self._carrier = Carrier(self._wrap, self._not_carried, pace_s)
+        self._carrier = Carrier(self._wrap, self._not_carried, pace_s, lambda: self._machine.quota())
         self._mount(store, log_store, blocks)
 
     def _mount(self, store: Store, log_store: LogStore, blocks: BlockLog) -> None:
@@ -270,7 +270,7 @@ class Replica(LedgerReads, ABC):
         """A map proof exists for the current root only: what a trust file needs is taken now."""
         value = self._machine.get(AUTHORITY_KEY)
         assert value is not None
-        changes = self._index.authority_changes()
+        changes = self.authority_changes()
         tip = self._machine.tip
         if self._authority.epoch <= _GENESIS_EPOCH or (changes and changes[-1].authority == value):
             return
