@@ -13,6 +13,7 @@ from commonward.apps.studies.look import look, page_digest, wilson
 from commonward.apps.studies.metrics import judged, variants
 from commonward.apps.studies.report import render
 from commonward.apps.studies.words import CARD, LANGUAGES, TEXTS, words_in
+from commonward.ledger.rounds import Status
 from commonward.records.model import ONE, DType, Tensor
 from commonward.records.table import Column, Table, Type
 
@@ -45,7 +46,7 @@ def study(**bent: Any) -> dict[str, Any]:
         "own": {"": made},
         "rounds": [{"round": at, "agrees": at != 2} for at in (1, 2, 3)],
         "consents": 24,
-        "contributions": {"north": 30, "clinic": 20, "south": 10},
+        "contributions": {"north": 0.5, "clinic": 0.3, "south": 0.2},
     }
     return {
         "study": "ab" * 16, "title": "Heart disease from routine examinations", "about": "Who needs an angiogram?",
@@ -102,7 +103,7 @@ def test_what_others_wrote_is_shown_and_not_run() -> None:
     bent = study(title=NASTY, about=NASTY, label=NASTY, member=NASTY)
     bent["site"][0]["member"] = NASTY
     bent["progress"][0]["updates"][0] = NASTY
-    bent["local"]["contributions"] = {NASTY: 3}
+    bent["local"]["contributions"] = {NASTY: 1.0}
     seen = Seen(render(bent))
     assert "script" not in seen.tags and "img" not in seen.tags
 
@@ -121,6 +122,7 @@ def test_another_model_computed_here_stands_out() -> None:
 def test_both_languages_say_everything() -> None:
     assert all(len(each) == 2 and all(each) for each in TEXTS.values())
     assert all(all(item) for item in CARD)
+    assert all(words_in("zh")(f"status-{each.name.lower()}") for each in Status)
     assert "混淆矩阵" in render(study(), "zh") and "Confusion matrix" in render(study())
 
 

@@ -16,7 +16,7 @@ from commonward.apps.api.words import BadWord, to_bytes
 from commonward.apps.studies.file import read
 from commonward.apps.studies.hosting import columns_of
 from commonward.apps.studies.look import look
-from commonward.apps.studies.telling import local_told, told, told_briefly, touched
+from commonward.apps.studies.telling import local_told, shares, told, told_briefly, touched
 from commonward.apps.wiring import Node
 from commonward.ledger.ids import StudyId, parse_study_id
 from commonward.ledger.rounds import Rule
@@ -118,6 +118,7 @@ async def study(request: Request, study: str) -> dict[str, Any]:
     progress = node.training.progress(wanted)
     local = {} if progress is None else local_told(progress)
     local["consents"] = node.office.research.count(wanted).open
+    local["contributions"] = shares(node.office, wanted)
     return {**found, "member": node.member.id, "now": node.member.now(), "local": local}
 
 

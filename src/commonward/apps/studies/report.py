@@ -101,7 +101,7 @@ def _head(study: dict[str, Any], text: Text, made: int | None) -> str:
 def _summary(study: dict[str, Any], best: dict[str, Any], text: Text) -> str:
     sites = [each for each in study["site"] if each["rows"] is not None]
     tiles = [
-        (text("status"), study["status"], ""),
+        (text("status"), text(f"status-{study['status']}"), ""),
         (text("rounds"), f"{study['round']} / {study['rounds']}", f"{study['rule']}, {study['mode']}"),
         (text("sites"), str(len(sites)), ""),
     ]
@@ -188,8 +188,7 @@ def _contributions(study: dict[str, Any], local: dict[str, Any], text: Text) -> 
     if not found:
         return _section(text("contributions"), _note(text("contributions-none")))
     most = max(found.values()) or 1
-    whole = sum(found.values()) or 1
-    rows = [(name, rows / most, f"{rows} ({rows / whole:.0%})") for name, rows in sorted(found.items())]
+    rows = [(name, share / most, f"{share:.0%}") for name, share in sorted(found.items())]
     return _section(text("contributions"), plots.bars(text("contributions"), rows) + _note(text("contributions-note")))
 
 

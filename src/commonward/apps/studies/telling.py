@@ -7,13 +7,14 @@ from typing import Any
 
 from commonward.apps.studies.metrics import variants
 from commonward.ledger.ids import MemberId, StudyId
-from commonward.ledger.rounds import Status
+from commonward.ledger.rounds import Mode, Status
 from commonward.ledger.rounds.budget import epsilon
 from commonward.ledger.rounds.study import Round, Rounds, Study
 from commonward.ledger.rounds.words import BANDS
 from commonward.workflows.office import Office
 from commonward.workflows.study_papers import StudyPapers
 from commonward.workflows.training.progress import StudyProgress
+from commonward.workflows.training.store import Store
 
 __all__ = ["band", "round_told", "told", "told_briefly"]
 
@@ -185,6 +186,21 @@ def local_told(progress: StudyProgress) -> dict[str, Any]:
         "waits_for": progress.waits_for,
         "updates_kept": progress.updates_kept,
     }
+
+
+def shares(office: Office, study: StudyId) -> dict[str, float]:
+    """Open mode: each site's part of the rows behind the last final round's model, while the updates are kept here."""
+    stands, store = office.studying.study(study), Store(office.member)
+    last = office.studying.rounds.round(study, stands.round) if stands.round else None
+    if last is None or stands.terms.mode is Mode.MASKED:
+        return {}
+    rows = {}
+    for each in last.updates:
+        kept = store.update(study, last.round, last.attempt, each.site)
+        if kept is not None and each.site not in (last.exclusions or ()):
+            rows[each.site] = kept.rows
+    whole = sum(rows.values())
+    return {site: count / whole for site, count in rows.items()} if whole else {}
 
 
 def touched(rounds: Rounds, study: Study, site: MemberId, since: int) -> list[dict[str, Any]]:
