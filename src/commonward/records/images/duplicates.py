@@ -1,0 +1,117 @@
+"""The same picture twice, or nearly: found by hashes of what is seen, not of the file.
+
+Two hashes of 256 bits of the luminance in whole numbers. Difference hash (Krawetz 2013): is each of 16 x 16 areas
+darker than its right neighbour? Average hash: is each of 16 x 16 areas brighter than the median? Both must be near for
+two pictures to be near: the first follows edges, the second masses, and pictures of different eyes, which all show a
+dark disc on white, often agree in one of them alone.
+
+`NEAR` is argued in docs/keratitis.md from measured distances. It finds copies that were stored again, resized, or
+slightly cropped or brightened; it does not find another photograph of the same eye, for which the patient's key is
+there.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from commonward.records.images.photograph import ImageRefused, Photograph, luminance, shrunk
+
+SIDE: Final = 16
+NEAR: Final = 40
+"""At most this many of 256 bits differ, in each of the two hashes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a picture looks like: two hashes of 256 bits as integers, so that the distance is a count of bits."""
+
+    difference: int
+    average: int
+
+    def distance(self, other: "Seen") -> int:
+        """The greater of both hashes' distances, 0 to 256."""
+        return max(
+            (self.difference ^ other.difference).bit_count(),
+            (self.average ^ other.average).bit_count(),
+        )
+
+
+def seen(photograph: Photograph) -> Seen:
+    """The hashes of a picture. Raises ImageRefused where it is smaller than 16 x 17 pixels."""
+    plane = luminance(photograph.pixels)
+    wide, square = shrunk(plane, SIDE, SIDE + 1), shrunk(plane, SIDE, SIDE)
+    return Seen(_bits(wide[:, 1:] > wide[:, :-1]), _bits(square > int(np.median(square))))
+
+
+def _bits(flags: NDArray[np.bool_]) -> int:
+    return int.from_bytes(np.packbits(flags.ravel()).tobytes())
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two pictures by their places in what was given; `exact` when every pixel is the same."""
+
+    first: int
+    second: int
+    distance: int
+    exact: bool
+
+
+def pairs(photographs: Sequence[Photograph], near: int = NEAR) -> list[Pair]:
+    """All duplicates and near duplicates, exact ones with distance 0; quadratic, some 2 s for 2,000 pictures."""
+    hashes = [seen(each) for each in photographs]
+    digests = [each.digest for each in photographs]
+    found = []
+    for second, hashed in enumerate(hashes):
+        for first in range(second):
+            exact = digests[first] == digests[second]
+            distance = hashes[first].distance(hashed)
+            if exact or distance <= near:
+                found.append(Pair(first, second, distance, exact))
+    return found
+
+
+def groups(count: int, found: Sequence[Pair]) -> list[int]:
+    """For each picture the first of its group: pictures joined by pairs, also by way of others."""
+    leader = list(range(count))
+
+    def top(at: int) -> int:
+        while leader[at] != at:
+            at = leader[at]
+        return at
+
+    for each in found:
+        first, second = sorted((top(each.first), top(each.second)))
+        leader[second] = first
+    return [top(at) for at in range(count)]
+
+
+def check_disjoint(train: Sequence[Photograph], test: Sequence[Photograph], near: int = NEAR) -> None:
+    """No patient, and no picture or near copy of one, on both sides.
+
+    A model that has seen a patient's other picture is tested on its memory: published figures fall by tens of points
+    once patients are kept apart.
+
+    Raises:
+        ImageRefused: naming the first three that are on both sides.
+    """
+    both = sorted({each.patient for each in train} & {each.patient for each in test})
+    if both:
+        raise ImageRefused(
+            f"expected patients in train or test, got {len(both)} in both: {', '.join(both[:3])}; split by patient"
+        )
+    hashes = [(seen(each), each.digest) for each in train]
+    copies = []
+    for other in test:
+        mine, digest = seen(other), other.digest
+        for each, (hashed, known) in zip(train, hashes, strict=True):
+            if digest == known or mine.distance(hashed) <= near:
+                copies.append(f"{other.source} and {each.source}")
+    if copies:
+        raise ImageRefused(
+            f"expected no copies across train and test, got {len(copies)}: {'; '.join(copies[:3])}; the patients' keys "
+            "differ, so one of them is wrong or a picture was filed twice"
+        )
