@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.apps.conftest import consortium_on, waits
+from tests.apps.conftest import Patient, Processes, consortium_on, waits
 from tests.apps.study_world import StudyWorld
 from tests.cli_world import commonward
 
@@ -18,6 +18,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StudyWorld]:
         made = StudyWorld(processes, tmp_path_factory.mktemp("heart"))
         made.prepare()
         yield made
+
+
+@pytest.fixture(scope="module")
+def processes(world: StudyWorld) -> Processes:
+    """What the fixture `patients` makes its patients at."""
+    return world.processes
 
 
 def test_a_study_goes_from_a_file_to_a_vote_and_each_site_joins_after_its_own_page(world: StudyWorld) -> None:
@@ -116,17 +122,47 @@ def test_a_site_killed_midway_comes_back_and_a_consent_withdrawn_meanwhile_is_in
         assert verified, f"{member}: {world.run(member, 'study', 'verify', study).out}"
 
 
-def test_a_study_goes_on_without_a_site_that_does_not_come_back_in_time(world: StudyWorld) -> None:
-    study = world.approved(rounds=4, updates="90s", mode="open", waiver="true")
-    world.enrolled(study)
-    world.reaches(study, 1)
+def test_a_round_is_made_without_a_site_that_does_not_come_back_in_time(world: StudyWorld) -> None:
+    study = world.approved(rounds=1, updates="90s", mode="open", waiver="true")
+    world.consenting(study, "south")
+    world.enrols(study, "south")
+    assert waits(lambda: any(each["manifest"] for each in world.told("north", study)["site"])), "south is ready"
     world.kills("south")
     try:
+        for member in ("north", "clinic", "authority"):
+            world.consenting(study, member)
+            world.enrols(study, member)
         ended = world.ends(study)
-        assert ended["status"] == "closed" and ended["round"] == 4, ended
+        assert ended["status"] == "closed" and ended["round"] == 1, ended
+        (last,) = ended["progress"]
+        assert last["sites"] == ["authority", "clinic", "north", "south"]
+        assert last["updates"] == ["authority", "clinic", "north"]
     finally:
         world.starts("south")
     assert world.run("north", "study", "verify", study, "--replay").code == 0
+    shares = world.told("north", study)["local"]["contributions"]
+    assert sorted(shares) == ["authority", "clinic", "north"] and sum(shares.values()) == pytest.approx(1)
+
+
+def test_a_patient_takes_part_by_passkey_from_a_wallet_of_its_own_and_withdraws(
+    world: StudyWorld, patients: Callable[..., Patient]
+) -> None:
+    study, patient = world.approved(), patients(grant=False)
+    alone = patient.run("consent", "grant", "--study", study, "--yes")
+    assert alone.code == 2 and "--site" in alone.err
+    given = patient.run("consent", "grant", "--study", study, "--site", "north", "--yes", "--json")
+    assert given.code == 0, given.err
+    assert f"to take part in study {study}" in given.err, "what is signed is shown"
+
+    def consents() -> int:
+        return int(world.told("north", study)["local"]["consents"])
+
+    assert waits(lambda: consents() == 1)
+    twice = patient.run("consent", "grant", "--study", study, "--site", "north", "--yes")
+    assert twice.code == 1, "one study a wallet"
+    gone = patient.run("consent", "withdraw", given.json["consent"], "--yes", "--json")
+    assert gone.code == 0, gone.err
+    assert waits(lambda: consents() == 0)
 
 
 def test_a_proposal_can_be_taken_back_and_then_nobody_votes_on_it(world: StudyWorld) -> None:

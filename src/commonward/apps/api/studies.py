@@ -16,7 +16,7 @@ from commonward.apps.api.words import BadWord, to_bytes
 from commonward.apps.studies.file import read
 from commonward.apps.studies.hosting import columns_of
 from commonward.apps.studies.look import look
-from commonward.apps.studies.telling import local_told, shares, told, told_briefly, touched
+from commonward.apps.studies.telling import local_told, shares, told, told_briefly
 from commonward.apps.wiring import Node
 from commonward.ledger.ids import StudyId, parse_study_id
 from commonward.ledger.rounds import Rule
@@ -238,13 +238,12 @@ async def forms(request: Request, study: str, body: Forms) -> dict[str, Any]:
 async def withdraw(request: Request, study: str, body: Withdrawn) -> dict[str, Any]:
     """A patient takes a consent on paper back. Says which models it had touched by then."""
     node, wanted = node_of(request), _study(study)
-    before = node.office.studying.study(wanted)
+    node.office.studying.study(wanted)
     local = node.member.identity.patient(body.system, body.patient)
-    given = node.office.research.form(wanted, local)
-    models = touched(node.office.studying.rounds, before, node.member.id, given.at)
     form = await node.office.research.withdraw(wanted, local, body.reason)
-    return {"study": study, "consent": form.opening.consent.hex(), "touched": models,
-            "open": node.office.research.count(wanted).open}  # fmt: skip
+    touched = node.training.touched(wanted, consent=form.opening.consent)
+    return {"study": study, "consent": form.opening.consent.hex(), "open": node.office.research.count(wanted).open,
+            "touched": [{"round": number, "model": model.hex()} for number, model in touched]}  # fmt: skip
 
 
 @router.get("/studies/{study}/result")

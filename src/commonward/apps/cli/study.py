@@ -195,7 +195,11 @@ def withdraw(
     body = {"system": system, "patient": patient, "reason": reason}
     done = node.post(f"/studies/{full(node, study)}/withdraw", body)
     touched = "".join(f"\n    round {each['round']}: model {each['model']}" for each in done["touched"])
-    told = f"Models that may have learnt from it, and stay:{touched}" if touched else "No model had learnt from it yet."
+    told = (
+        f"Models that learnt from it, and stay (later ones build on them):{touched}"
+        if touched
+        else "No model had learnt from it yet."
+    )
     emit(done, as_json=as_json, text=f"Withdrawn; {done['open']} consents are open here.\n{told}")
 
 

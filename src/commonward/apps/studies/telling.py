@@ -203,17 +203,5 @@ def shares(office: Office, study: StudyId) -> dict[str, float]:
     return {site: count / whole for site, count in rows.items()} if whole else {}
 
 
-def touched(rounds: Rounds, study: Study, site: MemberId, since: int) -> list[dict[str, Any]]:
-    """Final rounds that may have learnt from what a site held under a consent given at `since` (ms): their models."""
-    found = []
-    for number in range(1, study.round + 1):
-        each = rounds.round(study.terms.study, number)
-        if each is None or each.final is None or each.model is None or each.opened < since:
-            continue
-        if each.update_of(site) is not None and site not in (each.exclusions or ()):
-            found.append({"round": number, "model": each.model.hex()})
-    return found
-
-
 OVER = frozenset(each.name.lower() for each in Status if each.over or each in (Status.COMPLETE, Status.STALLED))
 """Statuses after which no round opens any more."""
