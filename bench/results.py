@@ -2,7 +2,11 @@
 
 from dataclasses import dataclass
 
-__all__ = ["Result"]
+__all__ = ["Result", "Unavailable"]
+
+
+class Unavailable(Exception):
+    """A benchmark lacks data that may not be here: what it needs, and how to name it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,7 +50,7 @@ def test_every_benchmark_can_be_run_and_says_what_it_is() -> None:
         module = load(name)
         assert callable(module.run)
         assert about(module), f"bench/{name}.py lacks a docstring"
-        assert set(inspect.signature(module.run).parameters) <= {"scale"}
+        assert set(inspect.signature(module.run).parameters) <= {"scale", "data"}
 
 
 def test_without_a_name_the_benchmarks_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
