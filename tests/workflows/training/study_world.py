@@ -247,7 +247,13 @@ class Study:
                 self.wakes(name)
             elif isinstance(outcome, BaseException):
                 raise outcome
-        await self.c.engine.settle()
+        await self.c.engine.pass_time(1)  # whoever orders looks whether something is due
+
+    async def comes(self, what: "Callable[[], bool]") -> None:
+        """Waits for something that is under way, without a pass: 90 s at most."""
+        async with asyncio.timeout(90):
+            while not what():
+                await self.c.engine.pass_time(50)
 
     def leaves_alone(self, name: str) -> None:
         """The site's loop stands still, and nobody reaches it."""

@@ -217,7 +217,7 @@ async def test_an_update_that_is_not_on_the_ledger_is_never_served() -> None:
         store.put_update(world.id, replace(kept, site=MemberId("south")))
         store.put_update(world.id, replace(kept, ciphertext=kept.ciphertext[::-1]))
         await c.engine.pass_time(11 * 60_000)
-        assert world.round is not None and world.round.fixed is not None
+        await world.comes(lambda: world.round is not None and world.round.fixed is not None)
         for site in ("south", "north"):
             wanted = Asked(world.id, 1, 1, site).to_bytes()
             answer = await c.peers.ask(MemberId("clinic"), MemberId("north"), UPDATE, wanted)

@@ -56,7 +56,7 @@ async def test_with_too_few_survivors_the_sum_stays_closed_and_another_attempt_o
         world.learners["south"].fails = world.learners["health"].fails = 99
         await world.works(lambda: world.round is not None and len(world.round.updates) == 2)
         await c.engine.pass_time(11 * MINUTE)  # two of four: no set can be fixed
-        assert world.round is not None and world.round.void
+        await world.comes(lambda: world.round is not None and world.round.void)
         assert world.trainings["north"]._site.store.reveal(world.id, 1, 1, "north") is None
         world.learners["south"].fails = world.learners["health"].fails = 0
         await world.works(world.over)

@@ -77,6 +77,7 @@ class Training:
         self._waits: dict[StudyId, str] = {}
         self._turns: dict[StudyId, asyncio.Lock] = {}
         self._papers: dict[StudyId, StudyPapers] = {}  # held against the ledger once: neither can change
+        self._settled: set[StudyId] = set()  # studies of which nothing is left to do
         self._done: set[tuple[StudyId, int]] = set()  # rounds of which nothing is left to do
         self.handlers: dict[str, Callable[[MemberId, bytes], Awaitable[bytes]]] = {
             UPDATE: self._exchange.give,
@@ -139,7 +140,7 @@ class Training:
         for each in self._site.office.studying.known():
             study = self._site.rounds.study(each)
             mine = self._site.enrolment(each) is not None or self._site.store.manifest(each) is not None
-            if study is not None and (mine or study.proposer == self._site.id):
+            if each not in self._settled and study is not None and (mine or study.proposer == self._site.id):
                 found.append(each)
         return found
 
@@ -161,6 +162,8 @@ class Training:
         study = self._found(name)
         if study.status in (Status.PROPOSED, Status.REJECTED):
             return
+        if study.status.over:
+            await self._learners.release(name)
         papers = self._papers.get(name) or await self._site.office.studying.papers(name)
         self._papers[name] = papers
         await self._keep_final(study, papers)  # 1. what became final since
@@ -285,9 +288,10 @@ class Training:
         name = study.terms.study
         if study.status == Status.CLOSED and study.round:
             await self._keep_lineage(study)
-        await self._learners.release(name)
         if not keeps_updates(name, self._site.ledger.tip_time(), self._site.rounds):
             self._site.store.destroy(name)
+            if study.status == Status.SETTLED:
+                self._settled.add(name)
 
     # --------------------------------------------------------------------------------------------------------- reading
 

@@ -14,7 +14,7 @@ from commonward.ledger.wire import Payload
 from commonward.workflows.member_log import Event
 from commonward.workflows.office import Office
 from commonward.workflows.ports import Committed, WorldError
-from commonward.workflows.training.papers import Asked, Given
+from commonward.workflows.training.papers import PART_BYTES, Asked, Given
 from commonward.workflows.training.store import Store
 from commonward.workflows.wire import MessageError
 
@@ -22,7 +22,8 @@ __all__ = ["Answered", "NotServed", "Site", "Waits"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
-_MAX_PARTS = 4096
+_MAX_PARTS = 128
+"""Of an answer: 1 GiB, so that no site fills another's memory. A model of a hundred million weights has 0.8."""
 
 
 class Waits(Exception):
@@ -117,7 +118,7 @@ class Site:
                 answer = Given.parse(await self.member.ports.peers.ask(other, path, question))
             except (WorldError, MessageError, NotServed):
                 return None
-            if not 0 < answer.parts <= _MAX_PARTS:
+            if not 0 < answer.parts <= _MAX_PARTS or len(answer.data) > PART_BYTES:
                 return None
             if not parts:
                 sealed, beside = answer.sealed, answer.beside
