@@ -1,0 +1,62 @@
+"""What a round costs is counted once, by kind of work, and the loop beside it makes the same model."""
+
+import asyncio
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from bench import _round_world as world
+from bench._heart_data import FIRST_SEED, Client, clients, tables
+from bench._round_meter import PLACES, Meter
+from bench.round import _results
+from commonward.records.model import ONE
+from commonward.records.rule_parameters import BILLION, Parameters
+
+SETTINGS = {"mean": (0,) * 13, "deviation": (100 * ONE,) * 13}
+
+
+def test_work_inside_other_work_is_counted_once() -> None:
+    meter = Meter()
+    inner = meter._metered("inner", lambda: sum(range(200_000)))
+    meter._metered("outer", lambda: inner())()
+    assert meter.calls == {"inner": 1, "outer": 1}
+    assert meter.cpu["inner"] > meter.cpu["outer"] >= 0
+    assert meter.wall["outer"] >= meter.wall["inner"]
+
+
+def test_what_is_timed_is_there_and_is_put_back() -> None:
+    before = [getattr(owner, name) for _, owner, name in PLACES]
+    with Meter().everywhere():
+        assert all(getattr(owner, name) is not was for (_, owner, name), was in zip(PLACES, before, strict=True))
+    assert [getattr(owner, name) for _, owner, name in PLACES] == before
+
+
+def test_the_figures_are_what_the_loop_without_a_ledger_does_not_take() -> None:
+    spans, plain = [(0.1, 0.05)] * 3, [(0.02, 0.01)] * 3
+    found = {each.name: each for each in _results(spans, plain, spans, Meter(), 4, [2, 3, 2], "n = 3")}
+    assert found["round.processor"].value == pytest.approx(10.0)
+    assert found["round.wall"].value == pytest.approx(20.0) and found["round.wall"].met is False
+    assert found["round.period"].reference_value == pytest.approx(20.0)
+    assert found["round.blocks"].value == 2
+
+
+async def test_the_study_on_disk_learns_what_the_plain_loop_learns(tmp_path: Path) -> None:
+    few = [
+        Client(each.site, each.train.take(range(8)), each.test.take(range(4))) for each in clients(tables(), FIRST_SEED)
+    ]
+    strategy = await asyncio.to_thread(world.strategy_of, few, SETTINGS, Parameters(ridge=BILLION // 10))
+    try:
+        async with world.OnDisk.opened(tmp_path) as disk:
+            study = world.HeartStudy(disk.c, strategy, 2)
+            await study.begun()
+            await study.over()
+            model = await study.learnt()
+            assert len(study.spans()) == 2
+            assert all(after > before for before, after in pairwise(study.opened.values()))
+            study.close()
+        plain, took = await asyncio.to_thread(strategy.plainly, 2)
+        assert (plain.digest, len(took)) == (model.digest, 2)
+    finally:
+        for each in strategy.learners.values():
+            each.end()
