@@ -229,8 +229,10 @@ class Attempts:
         name, rule, every = study.terms.study, study.terms.rule, papers.protocol.evaluate_every
         manifest = self._site.store.manifest(name)
         due = current.round % every == 0 or current.round == study.terms.rounds
-        if kind_of(rule).value != "delta" or not due or manifest is None or not manifest.test:
-            return b""
+        if kind_of(rule).value != "delta" or not due or manifest is None or not papers.protocol.test_share:
+            return (
+                b""  # a site that happens to hold no test row counts zeros: the sum is of all sites, or there is none
+            )
         try:
             learner = await self._learners.with_rows(name, manifest)
             task = Task(name, current.round, current.attempt, rule, papers.protocol.learner_settings)
