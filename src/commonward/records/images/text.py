@@ -1,8 +1,8 @@
 """Burnt-in text: names and numbers that a camera wrote into the pixels, found before the picture goes anywhere.
 
-The method, simple and stated: text is a row of small, sharply bounded shapes of one brightness and like height. The
-luminance is compared with the median of bright and dark in the neighbourhood; what stands out by at least `CONTRAST`
-in either direction is ink. Connected ink of a letter's size and proportions is a letter. `LETTERS` or more letters on
+The method, simple and stated: text is a row of small, sharply bounded shapes of one brightness and like height. In
+luminance, red and blue, what differs from the mean of its neighbourhood, and by at least `CONTRAST` from something
+within two pixels, is ink. Connected ink of a letter's size and proportions is a letter. `LETTERS` or more letters on
 one line, close together, of like height and like brightness, are text.
 
 It does not read, and it misses: very large or slanted writing, faint writing, one or two letters. A hospital whose
@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from commonward.records.images.photograph import Photograph, luminance, shrunk
+from commonward.records.images.photograph import Photograph, Pixels, luminance, shrunk
 
 SIDE: Final = 640  # a longer picture is looked at this large; text of 1.2 % of its height and more remains readable
 CONTRAST: Final = 60
@@ -46,14 +46,21 @@ class Letter:
 
 def text_lines(photograph: Photograph) -> list[list[Letter]]:
     """What looks like lines of writing, in pixels of the picture as shrunk to 640; empty when there is none."""
-    plane = luminance(photograph.pixels)
-    longest = max(plane.shape)
-    if longest > SIDE:
-        plane = shrunk(plane, plane.shape[0] * SIDE // longest, plane.shape[1] * SIDE // longest)
     found = []
-    for sign in (1, -1):
-        found += _lines(_letters(plane, _ink(plane, sign)))
+    for plane in _planes(photograph.pixels):
+        for sign in (1, -1):
+            found += _lines(_letters(plane, _ink(plane, sign)))
     return found
+
+
+def _planes(pixels: Pixels) -> list[NDArray[np.int64]]:
+    """Luminance, red and blue: yellow or green on white skin is as bright as the skin, but not in blue or in red."""
+    planes = [luminance(pixels), pixels[:, :, 0].astype(np.int64), pixels[:, :, 2].astype(np.int64)]
+    height, width = planes[0].shape
+    longest = max(height, width)
+    if longest <= SIDE:
+        return planes
+    return [shrunk(each, max(height * SIDE // longest, 1), max(width * SIDE // longest, 1)) for each in planes]
 
 
 def has_text(photograph: Photograph) -> bool:
