@@ -49,7 +49,7 @@ PLACES: tuple[tuple[str, Any, str], ...] = (
     (VAULT, SqlVault, "get"),
     (VAULT, SqlVault, "put"),
     (VAULT, SqlVault, "remove"),
-    (VAULT, SqlVault, "_papers"),
+    (VAULT, SqlVault, "_page"),
 )
 
 

@@ -146,13 +146,17 @@ class SqlVault:
             self._erased = self._at_once = False
             self._emptied = time.monotonic()
 
-    def _all(self, query: "Select[*tuple[Any, ...]]") -> Sequence["Row[*tuple[Any, ...]]"]:
+    def _all(
+        self, query: "Select[*tuple[Any, ...]]", values: Mapping[str, object] | None = None
+    ) -> Sequence["Row[*tuple[Any, ...]]"]:
         with self._translated():
-            return (self._writer if self._inside else self._reader).execute(query).all()
+            return (self._writer if self._inside else self._reader).execute(query, values).all()
 
-    def _one(self, query: "Select[*tuple[Any, ...]]") -> "Row[*tuple[Any, ...]] | None":
+    def _one(
+        self, query: "Select[*tuple[Any, ...]]", values: Mapping[str, object] | None = None
+    ) -> "Row[*tuple[Any, ...]] | None":
         with self._translated():
-            return (self._writer if self._inside else self._reader).execute(query).first()
+            return (self._writer if self._inside else self._reader).execute(query, values).first()
 
     def _in(self, query: "Select[*tuple[Any, ...]]", column: "ColumnElement[bytes]", values: Sequence[bytes]) -> Rows:
         """Rows of `query` whose `column` is one of `values`, in no order; a row may come once only.
@@ -357,33 +361,29 @@ class SqlVault:
 
     def put(self, drawer: str, key: bytes, sealed: bytes, under: bytes = b"") -> None:
         with self._writing() as connection:
-            here = (papers.c.drawer == drawer, papers.c.key == key)
-            if not connection.execute(update(papers).where(*here).values(grouped=under, sealed=sealed)).rowcount:
+            values = {"d": drawer, "k": key, "grouped": under, "sealed": sealed}
+            if not connection.execute(REPLACE, values).rowcount:
                 self._insert_many(papers, [(drawer, key, under, sealed)])
 
     def get(self, drawer: str, key: bytes) -> bytes | None:
-        row = self._one(select(papers.c.sealed).where(papers.c.drawer == drawer, papers.c.key == key))
+        row = self._one(PAPER, {"d": drawer, "k": key})
         return row[0] if row else None
 
     def remove(self, drawer: str, key: bytes) -> None:
         """Overwrites it, in the file at once; in its write-ahead log too, but of many in a second the last may stay
         there until the next write (a queue is emptied all the time, and each emptying costs two syncs)."""
         with self._writing() as connection:
-            if connection.execute(delete(papers).where(papers.c.drawer == drawer, papers.c.key == key)).rowcount:
+            if connection.execute(REMOVE, {"d": drawer, "k": key}).rowcount:
                 self._erased = True
 
     def under(self, drawer: str, group: bytes, after: bytes = b"", limit: int = 1000) -> Sequence[tuple[bytes, bytes]]:
-        return self._papers(drawer, after, limit, papers.c.grouped == group)
+        return self._page(PAGE_UNDER, {"d": drawer, "after": after, "most": limit, "group": group})
 
     def every(self, drawer: str, after: bytes = b"", limit: int = 1000) -> Sequence[tuple[bytes, bytes]]:
-        return self._papers(drawer, after, limit)
+        return self._page(PAGE, {"d": drawer, "after": after, "most": limit})
 
-    def _papers(
-        self, drawer: str, after: bytes, limit: int, *where: "ColumnElement[bool]"
-    ) -> Sequence[tuple[bytes, bytes]]:
-        c = papers.c
-        query = select(c.key, c.sealed).where(c.drawer == drawer, c.key > after, *where).order_by(c.key).limit(limit)
-        return [(key, sealed) for key, sealed in self._all(query)]
+    def _page(self, query: "Select[*tuple[Any, ...]]", values: Mapping[str, object]) -> Sequence[tuple[bytes, bytes]]:
+        return [(key, sealed) for key, sealed in self._all(query, values)]
 
     def count(self, drawer: str) -> int:
         row = self._one(select(func.count()).select_from(papers).where(papers.c.drawer == drawer))
@@ -411,6 +411,19 @@ class SqlVault:
 IDS = select(records.c.id)
 HEADS = select(records.c.match, records.c.id, records.c.version, records.c.number)
 WHOLE = select(records, contents.c.sealed, contents.c.wrapped).join(contents, contents.c.number == records.c.number)
+
+# Made once: to make a statement costs more than SQLite's work on one paper, and drawers are read all the time.
+_HERE = (papers.c.drawer == bindparam("d"), papers.c.key == bindparam("k"))
+PAPER = select(papers.c.sealed).where(*_HERE)
+REPLACE = update(papers).where(*_HERE).values(grouped=bindparam("grouped"), sealed=bindparam("sealed"))
+REMOVE = delete(papers).where(*_HERE)
+PAGE = (
+    select(papers.c.key, papers.c.sealed)
+    .where(papers.c.drawer == bindparam("d"), papers.c.key > bindparam("after"))
+    .order_by(papers.c.key)
+    .limit(bindparam("most"))
+)
+PAGE_UNDER = PAGE.where(papers.c.grouped == bindparam("group"))
 
 MARKS = select(marks, deliveries.c.delivery).join(deliveries, deliveries.c.tag == marks.c.tag)
 
