@@ -135,7 +135,7 @@ class Studying:
     def known(self) -> list[StudyId]:
         """Studies that are not over, as they were proposed; then those that are over and whose papers are here."""
         live = list(self.rounds.studies())
-        past = [paper.study for _, paper in self._papers.every() if paper.study not in live]
+        past = [StudyId(key) for key in self._papers.places() if key not in live]
         return live + sorted(each for each in past if self.rounds.study(each) is not None)
 
     def held(self, study: StudyId) -> StudyPapers | None:

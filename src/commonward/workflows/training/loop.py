@@ -79,6 +79,7 @@ class Training:
         self._papers: dict[StudyId, StudyPapers] = {}  # held against the ledger once: neither can change
         self._settled: set[StudyId] = set()  # studies of which nothing is left to do
         self._done: set[tuple[StudyId, int]] = set()  # rounds of which nothing is left to do
+        self._here: set[tuple[StudyId, int]] = set()  # rounds whose model this site holds: models stay
         self.handlers: dict[str, Callable[[MemberId, bytes], Awaitable[bytes]]] = {
             UPDATE: self._exchange.give,
             DEAL: self._masks.give_deal,
@@ -255,8 +256,13 @@ class Training:
                     self._masks.tidy(name, number, attempt)
             self._site.store.put_round(name, replace(paper, final=ended.to_bytes()))
             self._site.reach("study.round.kept")
-        if study.round and self._site.enrolment(name) is not None and study.status != Status.SETTLED:
+        here = (name, study.round)
+        if (
+            study.round and here not in self._here
+            and self._site.enrolment(name) is not None and study.status != Status.SETTLED
+        ):  # fmt: skip
             await self._models.after(study, study.round)
+            self._here.add(here)
         await self._counting.tend(study)
 
     async def _complete(self, study: Study) -> None:
