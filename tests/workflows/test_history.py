@@ -23,6 +23,7 @@ from commonward.ledger.refusals import Refusal
 from commonward.ledger.transactions import AnchorBatch, Payload, parse_block, parse_transaction
 from commonward.ledger.transition import FORGET_AFTER
 from commonward.ledger.window import burns
+from commonward.records.line import Line
 from commonward.workflows.agreeing import AgreeingReplica
 from commonward.workflows.history import HISTORY_PATH, History, HistoryDesk, NotHistory
 from commonward.workflows.past import PastIndexes
@@ -30,7 +31,6 @@ from commonward.workflows.past_authority import AUTHORITY_PATH, changes_to_bytes
 from commonward.workflows.past_proofs import PastProofs
 from commonward.workflows.ports import PeerAway
 from commonward.workflows.snapshots import ChunkAnswer, SnapshotStore
-from commonward.workflows.snapshotting import genesis_leaf
 from tests.agreeing_world import AgreeingWorld
 from tests.ledgerkit import SoftKey, SoftPasskey, commitment, handle_of
 from tests.memory_engine import MAP_BITS, SoftKeys
@@ -185,7 +185,7 @@ class Shield:
         world.waiting["shield"] = {}
         self.history = History(
             replica=self.node, stores=lambda: (stores.blocks, stores.tiles), staging=self.staging,
-            first_leaf=genesis_leaf(world.genesis), peers=self.peers,
+            line=Line.of(world.genesis), peers=self.peers,
         )  # fmt: skip
 
     def restart(self) -> None:

@@ -26,8 +26,9 @@ from commonward.adapters.store.restoring import RestoreFiles
 from commonward.adapters.store.state import RocksStore
 from commonward.adapters.store.tiles import TileFiles
 from commonward.apps.forgotten import Forgotten
+from commonward.apps.founding import GENESIS
 from commonward.apps.settings import Settings
-from commonward.apps.syncing import open_history, open_snapshots
+from commonward.apps.syncing import open_history, open_snapshots, read_line
 from commonward.ledger.genesis import Genesis
 from commonward.ledger.ids import MemberId
 from commonward.workflows.agreeing import AgreeingReplica
@@ -168,17 +169,18 @@ class ConsensusEngine:
     """Orders together with the other members, through a CometBFT of its own, and tells them its cosignatures."""
 
     def __init__(self, settings: Settings, keys: MemberKeys, genesis: Genesis, files: ChainFiles, clock: Clock) -> None:
-        """Raises as `AgreeingReplica`."""
+        """Raises as `AgreeingReplica`; BadSettings where the genesis file does not say what the ledger goes on from."""
         self._settings = settings
         self._keys = keys
         self._genesis = genesis
+        self._line = read_line(settings.data / GENESIS, genesis)
         self.replica = AgreeingReplica(
             keys=keys, genesis=genesis, store=files.state, log_store=files.tiles, blocks=files.blocks, clock=clock,
             keep_blocks=settings.keep_blocks, pace_s=CONSENSUS_PACE_S,
         )  # fmt: skip
         self._snapshots = open_snapshots(
             replica=self.replica, files=files, directory=settings.ledger_directory, shelf=settings.data / "snapshots",
-            genesis=genesis, clock=clock, every=settings.snapshot_every,
+            genesis=genesis, clock=clock, every=settings.snapshot_every, first=self._line.first,
         )  # fmt: skip
         self._files = files
         self._history: History[BlockFiles] | None = None
@@ -194,8 +196,8 @@ class ConsensusEngine:
         assert settings.p2p is not None, "settings for CometBFT name where it listens"
         self._exchange = CosignExchange(self.replica, peers)
         self._history = open_history(
-            replica=self.replica, files=self._files, directory=settings.ledger_directory, genesis=self._genesis,
-            peers=peers,
+            replica=self.replica, files=self._files, directory=settings.ledger_directory,
+            line=self._line, peers=peers,
         )  # fmt: skip
         self._comet = CometEngine(
             self.replica,

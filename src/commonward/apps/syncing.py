@@ -10,15 +10,16 @@ from commonward.adapters.store.restoring import RestoreFiles
 from commonward.adapters.store.snapshots import SnapshotFiles
 from commonward.adapters.store.state import RocksStore
 from commonward.adapters.store.tiles import TileFiles
-from commonward.ledger.genesis import Genesis
+from commonward.apps.settings import BadSettings
+from commonward.ledger.genesis import Genesis, GenesisError, SignedGenesis
 from commonward.ledger.snapshot import Manifest
+from commonward.records.line import Line, LineBroken, line_of
 from commonward.workflows.agreeing import AgreeingReplica
 from commonward.workflows.history import History
 from commonward.workflows.ports import Clock, Peers
 from commonward.workflows.snapshots import EVERY, SnapshotStore
-from commonward.workflows.snapshotting import genesis_leaf
 
-__all__ = ["Stores", "open_history", "open_snapshots"]
+__all__ = ["Stores", "open_history", "open_snapshots", "read_line"]
 
 
 class Stores(Protocol):
@@ -42,11 +43,12 @@ def open_snapshots(
     clock: Clock,
     every: int = EVERY,
     map_bits: int = 17,
+    first: Genesis | None = None,
 ) -> SnapshotStore:
     """The snapshots of a node that runs on `files`.
 
     `directory`: of the stores, which whoever opens them passes to `RestoreFiles` before. `shelf`: of the snapshots.
-    Raises StoreError.
+    `first`: see `SnapshotStore`. Raises StoreError.
     """
     ground = RestoreFiles(directory)
 
@@ -68,24 +70,34 @@ def open_snapshots(
         adopt=adopt,
         every=every,
         map_bits=map_bits,
+        first=first,
     )
     return snapshots
 
 
-def open_history(
-    *, replica: AgreeingReplica, files: Stores, directory: Path, genesis: Genesis, peers: Peers
-) -> History[BlockFiles] | None:
-    """What fetches the blocks from before this node's snapshot, if it began from one. `directory`: of the stores.
+def read_line(file: Path, genesis: Genesis) -> Line:
+    """The geneses that led to this ledger; where it goes on from another, its genesis file carries them.
 
-    None for a ledger that goes on from another: the first leaf of that one is not known from this genesis. Who joined
-    it by a snapshot has the history since then.
+    Raises BadSettings.
     """
-    if genesis.imported is not None:
-        return None
+    if genesis.imported is None:
+        return Line.of(genesis)
+    try:
+        return line_of(SignedGenesis.parse(file.read_bytes()))
+    except OSError as cause:
+        raise BadSettings(f"cannot read {file}: {cause.strerror}") from cause
+    except (GenesisError, LineBroken) as cause:
+        raise BadSettings(f"{file} is damaged ({cause}): copy it from another member") from cause
+
+
+def open_history(
+    *, replica: AgreeingReplica, files: Stores, directory: Path, line: Line, peers: Peers
+) -> History[BlockFiles]:
+    """What fetches the blocks from before this node's snapshot, if it began from one. `directory`: of the stores."""
     return History(
         replica=replica,
         stores=lambda: (files.blocks, files.tiles),
         staging=HistoryFiles(directory / "history"),
-        first_leaf=genesis_leaf(genesis),
+        line=line,
         peers=peers,
     )

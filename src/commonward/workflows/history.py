@@ -3,9 +3,10 @@
 A snapshot brings the state; the blocks before it, and the indexes over them (consents of a handle, marks, anchors), do
 not follow from an app hash by themselves. Another member's answers carry blocks and beside them the leaves that they
 led to: outcome codes cannot be recomputed without executing, but the log commits to them. From leaf 0 on the leaves
-are appended to a log in the making. Each must name its transaction, in the block's order; and when the log comes to the
-size of the snapshot, its root must be that under which the snapshot was proven. Not before that is anything adopted:
-then blocks, hashes and indexes are this member's own, and it can serve as any other.
+are appended to a log in the making. Each must name its transaction, in the block's order (`past_blocks`);
+and when the log comes to the size of the snapshot, its root must be that under which the snapshot was proven. Not
+before that is anything adopted: then blocks, hashes and indexes are this member's own, and it can serve as any other.
+Of a ledger that goes on from others, it is the whole line, from the first ledger's first block on.
 
     HistoryDesk(replica).answer(member, body)        tells others
     History(...).run()                               fetches, in the background, until it is whole
@@ -15,23 +16,19 @@ A member who lies costs the time of the download, once: it is asked last from th
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Final, Generic, Protocol, TypeVar
 
 import structlog
 
-from commonward.ledger.checkpoint import Checkpoint, origin_of
 from commonward.ledger.encoding import decode, encode
-from commonward.ledger.genesis import Genesis
-from commonward.ledger.ids import Height, LedgerId, MemberId
-from commonward.ledger.merkle.log import FrontierStore, Log, tile_base
-from commonward.ledger.snapshot import BlockEnd, Outcomed, parse_leaf
-from commonward.ledger.state import Store
-from commonward.ledger.transactions import InvalidBlock, parse_block, unreadable_digest
-from commonward.workflows.blocklog import BlockLog, Record
-from commonward.workflows.past import PastIndexes, read_past
+from commonward.ledger.ids import MemberId
+from commonward.ledger.merkle.log import FrontierStore, tile_base
+from commonward.records.line import Line
+from commonward.workflows.blocklog import BlockLog
+from commonward.workflows.past import PastIndexes
 from commonward.workflows.past_authority import AUTHORITY_PATH, PastAuthority, changes_to_bytes
-from commonward.workflows.past_proofs import NotHistory, PastProofs
+from commonward.workflows.past_blocks import Checked, GroupLog, Staging, leaves_of
+from commonward.workflows.past_proofs import NotHistory
 from commonward.workflows.ports import PeerAway, Peers
 from commonward.workflows.replica import Replica
 
@@ -94,14 +91,7 @@ class HistoryDesk:
 # ------------------------------------------------------------------------------------------------------------ fetching
 
 
-class GroupLog(BlockLog, Protocol):
-    """A block log that takes many at once, with one sync."""
-
-    def append_group(self, height: int, records: Sequence[bytes]) -> None: ...
-
-
 L = TypeVar("L", bound=GroupLog)
-L_co = TypeVar("L_co", bound=GroupLog, covariant=True)
 L_contra = TypeVar("L_contra", contravariant=True)
 
 
@@ -110,28 +100,6 @@ class JoinableLog(BlockLog, Protocol[L_contra]):
     nobody has open any more. Whole or not at all."""
 
     def join(self, other: L_contra) -> None: ...
-
-
-class Staging(Protocol[L_co]):
-    """Where the history waits until it is proven: blocks and leaves by height from 1 on, the hashes of a log, and keys
-    that were learnt on the way (`PastProofs`)."""
-
-    @property
-    def blocks(self) -> L_co: ...
-    @property
-    def leaves(self) -> GroupLog: ...
-    @property
-    def tiles(self) -> FrontierStore: ...
-    @property
-    def keys(self) -> Store: ...
-    def wipe(self) -> None:
-        """Empty it; what was fetched is gone."""
-
-    def close(self) -> None:
-        """Let go of it; what was fetched stays."""
-
-    def done(self) -> None:
-        """Nothing of it is needed any more. Its blocks may have gone to a `JoinableLog`."""
 
 
 class History(Generic[L]):
@@ -143,15 +111,15 @@ class History(Generic[L]):
         replica: Replica,
         stores: Callable[[], tuple[JoinableLog[L], FrontierStore]],
         staging: Staging[L],
-        first_leaf: bytes,
+        line: Line,
         peers: Peers,
     ) -> None:
-        """`stores`: the node's own block log and tiles, which are others after a snapshot. `first_leaf`: see
-        `snapshotting.genesis_leaf`."""
+        """`stores`: the node's own block log and tiles, which are others after a snapshot. `line`: of this
+        node's own genesis."""
         self._replica = replica
         self._stores = stores
         self._staging = staging
-        self._first_leaf = first_leaf
+        self._line = line
         self._peers = peers
         self._doubted: list[MemberId] = []
 
@@ -170,7 +138,7 @@ class History(Generic[L]):
 
     @property
     def _past(self) -> PastIndexes:
-        return PastIndexes(self._replica)
+        return PastIndexes(self._replica, self._line)
 
     async def run(self, every_s: float = 30.0) -> None:
         """As long as the node lives: whenever a snapshot left something missing, fetch it."""
@@ -213,7 +181,7 @@ class History(Generic[L]):
 
     async def _stage(self, member: MemberId) -> None:
         last = self._blocks.first - 1
-        checked = _Checked(self._replica.machine.genesis, self._staging, self._first_leaf)
+        checked = Checked(self._line, self._staging)
         while checked.height < last:
             body = await self._peers.ask(member, HISTORY_PATH, encode([checked.height + 1]))
             await asyncio.to_thread(checked.take, body, last)
@@ -240,7 +208,7 @@ class History(Generic[L]):
         """Rows and indexes of each block, a few at a time between the node's other work."""
         past, leaves_done = self._past, 0
         for height in range(past.next, past.last + 1):
-            leaves = _leaves_of(self._staging.leaves.read(height))
+            leaves = leaves_of(self._staging.leaves.read(height))
             past.add(height, self._replica.raw_block(height), leaves)
             leaves_done += len(leaves) + 1
             if leaves_done >= _AT_ONCE:
@@ -250,92 +218,3 @@ class History(Generic[L]):
         await asyncio.to_thread(self._replica.flush)
         self._staging.done()
         _log.info("history_whole", blocks=past.last)
-
-
-class _Checked:
-    """Blocks and leaves as they come, each against the other; staged, with the log that the leaves make."""
-
-    def __init__(self, genesis: Genesis, staging: Staging[GroupLog], first_leaf: bytes) -> None:
-        self._ledger = genesis.ledger_id
-        self._origin = origin_of(self._ledger)
-        self._staging = staging
-        self.height = staging.blocks.height
-        if self.height and staging.leaves.height == self.height:
-            head = Checkpoint.parse(Record.parse(staging.blocks.read(self.height)).note)
-            with suppress(Exception):  # whatever a crash left of it: what counts is the root
-                staging.tiles.truncate(head.size)
-                self.log = Log(staging.tiles, head.size)
-                if self.log.root() == head.root:
-                    self._proofs = PastProofs(genesis, staging.keys)
-                    return
-        staging.wipe()
-        self._proofs = PastProofs(genesis, staging.keys)
-        self.height = 0
-        self.log = Log(staging.tiles, 0)
-        self.log.append([first_leaf])
-
-    def take(self, body: bytes, last: int) -> None:
-        """The next blocks, none after `last`. Raises NotHistory."""
-        try:
-            value = decode(body)
-        except ValueError as cause:
-            raise NotHistory(f"not an answer: {cause}") from cause
-        if not isinstance(value, list) or not value:
-            raise NotHistory(f"it has no block {self.height + 1}")
-        records: list[tuple[bytes, bytes]] = []
-        for each in value[: last - self.height]:
-            match each:
-                case [bytes(block), list(leaves)] if all(isinstance(leaf, bytes) for leaf in leaves):
-                    height = self.height + 1 + len(records)
-                    records.append(self._check(height, block, [leaf for leaf in leaves if isinstance(leaf, bytes)]))
-                case _:
-                    raise NotHistory(f"expected [block, [leaf ...]], got {each!r:.60}")
-        self._proofs.keep()
-        self._staging.leaves.append_group(self.height + 1, [leaves for leaves, _ in records])
-        self._staging.blocks.append_group(self.height + 1, [block for _, block in records])
-        self.height += len(records)
-
-    def _check(self, height: int, block: bytes, leaves: list[bytes]) -> tuple[bytes, bytes]:
-        outcomes, raws = outcomes_of(leaves, height), transactions_of(block, self._ledger, height)
-        if len(outcomes) != len(raws):
-            raise NotHistory(f"block {height} has {len(raws)} transactions, the leaves beside it {len(outcomes)}")
-        for outcome, raw in zip(outcomes, raws, strict=True):
-            tx = read_past(raw, outcome.digest)
-            if tx is not None:
-                self._proofs.take(tx, outcome.code)
-            elif outcome.digest != unreadable_digest(raw):
-                raise NotHistory(f"a leaf beside block {height} is not that of its transaction")
-        if leaves:
-            self.log.append(leaves)
-        note = Checkpoint(self._origin, self.log.size, self.log.root()).note_body()
-        return encode(leaves), Record(block, note).to_bytes()
-
-
-def _leaves_of(record: bytes) -> list[bytes]:
-    value = decode(record)
-    assert isinstance(value, list), "written by `_Checked`"
-    return [leaf for leaf in value if isinstance(leaf, bytes)]
-
-
-def outcomes_of(leaves: Sequence[bytes], height: int) -> list[Outcomed]:
-    """What a block's leaves say of its transactions. Raises NotHistory unless they are the leaves of one block."""
-    try:
-        read = [parse_leaf(leaf) for leaf in leaves]
-    except ValueError as cause:
-        raise NotHistory(f"leaves of block {height}: {cause}") from cause
-    if any(
-        leaf.height != height or isinstance(leaf, BlockEnd) != (at == len(read) - 1) for at, leaf in enumerate(read)
-    ):
-        raise NotHistory(f"expected the outcomes of block {height} and then its own leaf")
-    return [leaf for leaf in read if not isinstance(leaf, BlockEnd)]
-
-
-def transactions_of(block: bytes, ledger: LedgerId, height: int) -> list[bytes]:
-    """The transactions of a block, in order. Raises NotHistory."""
-    try:
-        read = parse_block(block, ledger)
-    except InvalidBlock as cause:
-        raise NotHistory(f"block {height}: {cause}") from cause
-    if read.header.height != Height(height):
-        raise NotHistory(f"expected block {height}, got {read.header.height}")
-    return [raw for bundle in read.bundles for raw in bundle.transactions]

@@ -98,8 +98,7 @@ class LedgerReads:
         return [entry for index in self._index.consents_of(handle) if (entry := self.entry(index)) is not None]
 
     def awaits_past(self) -> bool:
-        # Of a ledger that goes on from another nothing comes (`apps.syncing.open_history`).
-        return self._index.lacks_past and self._machine.genesis.imported is None
+        return self._index.lacks_past
 
     def leaf(self, index: int) -> bytes | None:
         row = self._index.row(index) if index >= 0 else None
@@ -119,7 +118,8 @@ class LedgerReads:
         return self._machine.log.prove_consistency(old, new)
 
     def authority_changes(self) -> Sequence[AuthorityChange]:
-        """Every change of authority since genesis with its map proof, for trust files."""
+        """Every change of authority since genesis with its map proof, for trust files; what was before a move stands in
+        the trust file that this genesis carries."""
         imported = self._machine.genesis.imported
         changes = self._index.authority_changes()
         return changes if imported is None else [each for each in changes if each.size > imported.size]

@@ -2,7 +2,7 @@
 
 The same entries as `indexes.Indexes` makes while blocks are executed, from blocks and leaves. What that knows from
 executing is read here from what was signed: a body names its author, and a key belongs to the member in whose name it
-was registered, by genesis, by AddKey or by admission. Written block by block, in order; a crash goes on where it was.
+was registered, by a genesis, by AddKey or by admission. Written block by block, in order; a crash goes on where it was.
 """
 
 from collections.abc import Sequence
@@ -17,6 +17,7 @@ from commonward.ledger.refusals import Refusal
 from commonward.ledger.snapshot import BlockEnd, parse_leaf
 from commonward.ledger.transactions import Transaction, parse_block, parse_transaction
 from commonward.ledger.window import burns
+from commonward.records.line import Line
 from commonward.workflows.indexes import PAST, BlockFacts, Row
 from commonward.workflows.replica import Replica
 
@@ -28,8 +29,9 @@ _KEY: Final = b"ik"  # key id -> member
 class PastIndexes:
     """Over a replica's store. Cheap to make: everything it knows is there."""
 
-    def __init__(self, replica: Replica) -> None:
+    def __init__(self, replica: Replica, line: Line) -> None:
         self._replica = replica
+        self._line = line
         self._index = replica.indexes
         data = self._index.get(PAST)
         match decode(data) if data is not None else None:
@@ -45,25 +47,26 @@ class PastIndexes:
     def add(self, height: int, block: bytes, leaves: Sequence[bytes]) -> None:
         """The next block, with the leaves that it led to."""
         changes: dict[bytes, bytes | None] = {}
-        if height == 1:
-            first = self._replica.machine.genesis.members
-            changes.update({_KEY + key.id: member.id.encode() for member in first for key in member.keys})
+        for genesis in self._line.began_at(height):
+            for member in genesis.members:
+                changes.update({_KEY + key.id: member.id.encode() for key in member.keys})
+        ledger = self._line.at(height).ledger_id
         read = [parse_leaf(leaf) for leaf in leaves]
-        raws = [raw for bundle in parse_block(block, self._replica.ledger_id).bundles for raw in bundle.transactions]
+        raws = [raw for bundle in parse_block(block, ledger).bundles for raw in bundle.transactions]
         rows: list[tuple[Row, Transaction | None]] = []
         for position, (raw, leaf) in enumerate(zip(raws, read[:-1], strict=True)) if read else ():
             assert not isinstance(leaf, BlockEnd), "checked before it was adopted"
             tx = read_past(raw, leaf.digest)
-            member = self._author(tx, changes) if tx is not None and burns(leaf.code) else None
+            author = self._author(tx, changes) if tx is not None and burns(leaf.code) else None
             row = Row(
                 self._size + position, leaf.digest, tx.kind if tx is not None else 0, leaf.code, leaf.height, leaf.time,
-                member, position,
+                author, position,
             )  # fmt: skip
             rows.append((row, tx))
-            if tx is not None and leaf.code == 0 and member is not None:
-                changes.update(_keys(tx, member))
+            if tx is not None and leaf.code == 0 and author is not None:
+                changes.update(_keys(tx, author))
         size = self._size + len(leaves)
-        time = read[-1].time if read else parse_block(block, self._replica.ledger_id).header.time
+        time = read[-1].time if read else parse_block(block, ledger).header.time
         facts = BlockFacts(Height(height), size, time)
         pairs = [(row, tx.payload if tx is not None else None) for row, tx in rows]
         self._index.add_past(facts, pairs, leaves[-1] if leaves else None, changes)

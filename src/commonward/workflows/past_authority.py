@@ -2,7 +2,9 @@
 
 A map proof exists for the current root alone, so a member keeps each change with its proof when it happens. Who joined
 later asks for them. Each must stand in the log (its block leaf), under that leaf's state root, follow the one before
-without a gap, and be proven by the members of the one before: as in a trust file.
+without a gap, and be proven by the members of the one before: as in a trust file. Of a ledger that goes on from another
+these are the changes since it moved, with epochs counted from its own genesis: what was before stands, proven, in the
+trust file that this genesis carries.
 """
 
 from collections.abc import Sequence
@@ -90,6 +92,9 @@ class PastAuthority:
         log, after = self._replica.machine.log, Authority.parse(change.authority)
         if after.epoch != before.epoch + 1:
             raise ValueError(f"expected epoch {before.epoch + 1}, got {after.epoch}")
+        imported = self._replica.machine.genesis.imported
+        if imported is not None and change.size <= imported.size:
+            raise ValueError(f"it is of the ledger before, which ended at size {imported.size}")
         if log.leaf(change.size - 1) != leaf_hash(block_leaf(change.height, change.time, change.state_root)):
             raise ValueError(f"leaf {change.size - 1} of the log is another")
         proof = MapProof.from_value(decode(change.proof))

@@ -33,11 +33,17 @@ class PastProofs:
     """In the order of the log. `keys` holds what was learnt, for as long as history is fetched."""
 
     def __init__(self, genesis: Genesis, keys: Store) -> None:
+        """`genesis`: of the ledger whose transactions come next."""
         self._keys = keys
+        self._learnt: dict[bytes, bytes | None] = {}
+        self.go_on(genesis)
+
+    def go_on(self, genesis: Genesis) -> None:
+        """What comes from now on is of the ledger of `genesis`, and its keys count beside those learnt before."""
         self._rp_id_hash = hashlib.sha256(genesis.rp_id.encode()).digest()
-        self._learnt: dict[bytes, bytes | None] = {
-            key.id: encode([key.algorithm, key.public]) for member in genesis.members for key in member.keys
-        }
+        for member in genesis.members:
+            for key in member.keys:
+                self._learnt[key.id] = encode([key.algorithm, key.public])
 
     def take(self, tx: Transaction, code: int) -> None:
         """Checks a transaction, and learns the keys that it registers. Raises NotHistory."""

@@ -118,6 +118,7 @@ class SnapshotStore:
         adopt: Callable[[Manifest], Awaitable[None]],
         every: int = EVERY,
         map_bits: int = 17,
+        first: Genesis | None = None,
     ) -> None:
         """Of a running node.
 
@@ -127,9 +128,11 @@ class SnapshotStore:
                 new ones, and stands at the snapshot's height when it returns.
             every: make one at each height that is a multiple; 0 for none. The same on all members, so that a joiner
                 can fetch from all of them.
+            first: that of the first ledger of the line, with which the log begins, where `genesis` goes on from one.
         """
         self._ledger = genesis.ledger_id
         self._genesis = genesis
+        self._first = first or genesis
         self._state = state
         self._log_store = log_store
         self._flush = flush
@@ -183,7 +186,7 @@ class SnapshotStore:
                 if standing.applied.height != height:
                     raise SnapshotRefused(f"expected a view at height {height}, got {standing.applied.height}")
                 if not self._again(making, standing):
-                    self._first_leaf = self._first_leaf or genesis_leaf(self._genesis)
+                    self._first_leaf = self._first_leaf or genesis_leaf(self._first)
                     make_snapshot(self._ledger, self._first_leaf, view, self._log_store, making, _Breath(self))
                 self._shelf.prune()
             finally:
