@@ -15,6 +15,7 @@ from commonward.apps.engines import ChainFiles
 from commonward.apps.migrating import chained
 from commonward.apps.settings import Address, load
 from commonward.apps.signing.history import ReplicaHistory
+from commonward.apps.syncing import read_line
 from commonward.apps.wiring import WallClock, open_keys, read_genesis
 from commonward.ledger.genesis import SignedGenesis
 from commonward.ledger.ids import Digest, MemberId, Purpose
@@ -96,6 +97,9 @@ def test_every_member_goes_on_under_one_new_genesis_with_its_whole_log(directory
     genesis = SignedGenesis.parse((directory / "genesis.cwg").read_bytes()).genesis
     assert said["ledger"] == genesis.ledger_id.hex() and said["before"] == before.ledger_id.hex()
     assert genesis.consensus and not genesis.pilot and genesis.line == before.ledger_id
+    # Members, and newcomers who take the public file, have the whole line that a history is proven by.
+    files = [directory / "genesis.cwg", *directory.glob("members/*/genesis.cwg")]
+    assert len(files) > 3 and all(read_line(file, genesis).geneses == (before, genesis) for file in files)
     assert sorted(said["validators"]) == sorted(MEMBERS)
     stand, trusts = set(), set()
     for member in MEMBERS:
