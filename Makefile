@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+VISION := $(VENV)/.vision
 
 # CometBFT, built from its own sources: the version that is pinned, and the next, which must run too.
 COMETBFT := 0.38.25
@@ -24,6 +25,12 @@ $(STAMP): requirements/dev.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(STAMP)
+
+# PyTorch and a driver for the browser: 5 GB more, for tests, benchmarks and the demonstration of learning.
+$(VISION): requirements/all.txt $(STAMP)
+	@echo "installing PyTorch (5 GB on disk, a minute or two)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/all.txt
+	@touch $(VISION)
 
 demo: $(STAMP) $(if $(filter cometbft,$(ENGINE)),$(COMETBFT_BINARY))
 	$(BIN)/commonward demo $(if $(ENGINE),--engine $(ENGINE))
@@ -58,17 +65,20 @@ check: $(STAMP)
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q tests/docs
 
-test: check programs $(COMETBFT_BINARY) $(COMETBFT_NEXT_BINARY)
+test: check programs $(VISION) $(COMETBFT_BINARY) $(COMETBFT_NEXT_BINARY)
 	$(BIN)/pytest -q -n 2 --dist loadscope tests
 
-bench: $(STAMP) $(COMETBFT_BINARY)
+bench: $(VISION) $(COMETBFT_BINARY)
 	$(BIN)/python -m bench --write docs/performance.md
 
+LOCK := uv pip compile --quiet --generate-hashes --no-header --python-version 3.11 --universal
+
 lock:
-	uv pip compile --quiet --generate-hashes --no-header --python-version 3.11 --universal --extra dev --extra learning -o requirements/all.txt pyproject.toml
-	uv pip compile --quiet --generate-hashes --no-header --python-version 3.11 --universal -c requirements/all.txt --extra dev --extra learning -o requirements/dev.txt pyproject.toml
-	uv pip compile --quiet --generate-hashes --no-header --python-version 3.11 --universal -c requirements/all.txt -o requirements/base.txt pyproject.toml
-	uv pip compile --quiet --generate-hashes --no-header --python-version 3.11 --universal -c requirements/all.txt --extra learning -o requirements/learning.txt pyproject.toml
+	$(LOCK) --extra dev --extra learning --extra vision --extra browser -o requirements/all.txt pyproject.toml
+	$(LOCK) -c requirements/all.txt --extra dev --extra learning -o requirements/dev.txt pyproject.toml
+	$(LOCK) -c requirements/all.txt -o requirements/base.txt pyproject.toml
+	$(LOCK) -c requirements/all.txt --extra learning -o requirements/learning.txt pyproject.toml
+	$(LOCK) -c requirements/all.txt --extra learning --extra vision -o requirements/vision.txt pyproject.toml
 
 clean:
 	rm -rf $(VENV) demo-data .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
