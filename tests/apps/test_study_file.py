@@ -12,6 +12,7 @@ from commonward.apps.studies.file import BadStudyFile, read
 from commonward.ledger.rounds import Mode, Rule
 from commonward.records.model import ONE
 from commonward.records.privacy import charge
+from commonward.workflows.study_papers import Protocol
 from tests.apps.study_world import STUDY
 
 GIVEN = STUDY.format(mode="masked", rounds=3, min_sites=3, updates="5m", waiver="false")
@@ -46,6 +47,22 @@ def test_declared_noise_becomes_the_charge_that_approvers_compute_again() -> Non
     found = read(text.replace("waiver = false", noise), "f")
     assert found.charge == charge(1_500_000, 100_000_000, 20) and found.delta == 5
     assert found.protocol.learner_settings == {"noise": 1_500_000, "rate": 100_000_000, "steps": 20}
+
+
+def test_what_only_people_know_of_a_study_is_in_its_papers_and_synthetic_records_are_named_so() -> None:
+    stated = read(GIVEN + '\n[statements]\nfunding = "nobody"\n', "f").protocol
+    assert stated.card_statements == {"funding": "nobody"} and stated.synthetic is None
+    drawn = read("synthetic = true\n" + GIVEN, "f").protocol
+    assert drawn.synthetic is True and drawn.card_statements == {}
+    assert Protocol.parse(drawn.to_bytes()) == drawn and Protocol.parse(stated.to_bytes()) == stated
+    plain = read(GIVEN, "f").protocol
+    assert max(plain.to_value()) == 10, "papers without either are the bytes that they always were"
+    with pytest.raises(BadStudyFile, match=r"statements\.money: unknown field"):
+        read(GIVEN + '\n[statements]\nmoney = "much"\n', "f")
+    with pytest.raises(BadStudyFile, match=r"statements\.funding: expected text"):
+        read(GIVEN + "\n[statements]\nfunding = 3\n", "f")
+    with pytest.raises(BadStudyFile, match="synthetic: expected true"):
+        read("synthetic = 1\n" + GIVEN, "f")
 
 
 def test_an_end_is_a_duration_or_a_time_to_come() -> None:

@@ -25,6 +25,7 @@ PROTOCOL: Final = label_of(ProposeStudy, "protocol")
 COHORT: Final = label_of(ProposeStudy, "cohort")
 VIEWERS: Final = label_of(ProposeStudy, "viewers")
 MAX_COHORT: Final = 4 << 20
+NOTHING: Final = encode([])
 
 
 class WrongPapers(ValueError):
@@ -59,6 +60,9 @@ class Protocol(Message):
         noise: absent where the study charges no privacy.
         label: the column that is to be predicted; "" where there is none.
         label_share: of the proposer's own rows, how many of a thousand have a label above 0: sites compare theirs.
+        synthetic: the records were made by a program; absent where they are patients'. Every figure then says so.
+        statements: what only people know of it, for its model card ([[item, text], ...], as `settings_bytes` writes
+            them): whom it is for, how the truth was found, who paid.
     """
 
     title: str
@@ -71,6 +75,8 @@ class Protocol(Message):
     noise: Noise | None = None
     label: str = ""
     label_share: int | None = None
+    synthetic: bool | None = None
+    statements: bytes | None = None
 
     def __post_init__(self) -> None:
         if not self.title or not self.learner:
@@ -86,6 +92,8 @@ class Protocol(Message):
         except AggregationError as cause:
             raise MessageError(f"parameters: {cause}") from cause
         read_settings(self.settings)
+        if not all(isinstance(each, str) for each in read_settings(self.statements or NOTHING).values()):
+            raise MessageError("statements: expected a text for each item")
 
     @property
     def rule_parameters(self) -> Parameters:
@@ -94,6 +102,11 @@ class Protocol(Message):
     @property
     def learner_settings(self) -> dict[str, Setting]:
         return read_settings(self.settings)
+
+    @property
+    def card_statements(self) -> dict[str, str]:
+        """Item of the model card -> what the proposer states of it."""
+        return {item: str(said) for item, said in read_settings(self.statements or NOTHING).items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Learners as a hospital has them: folders of files, each known by one digest over all that it runs.
 
-    learners/heart_newton/learner.json     what it says of itself, and `uses`: folders beside it that it imports
+    learners/heart_newton/learner.json     what it says of itself, and `uses`: folders beside it that it imports;
+                                           `classes`, where there are more than yes and no
     learners/heart_newton/app.py           a Flower ClientApp named `app`
     learners/tabular/...                   shared by several
 
@@ -39,6 +40,7 @@ def describe(root: Path, name: str) -> Description:
         str(about["about"]),
         tuple(str(each) for each in about["columns"]),
         {str(key): str(value) for key, value in about["settings"].items()},
+        tuple(str(each) for each in about.get("classes", ())),
     )
 
 
@@ -80,9 +82,15 @@ def _about(root: Path, name: str) -> dict[str, Any]:
     except (OSError, ValueError) as cause:
         raise LearnerFailed(f"learner {name}: expected learner.json in {root / name}: {cause}") from cause
     wanted: dict[str, type] = {"about": str, "columns": list, "settings": dict, "uses": list}
+    given = set(about) - {"classes"} if isinstance(about, dict) else set()
     for key, kind in wanted.items():
-        if not isinstance(about, dict) or set(about) != set(wanted) or not isinstance(about[key], kind):
-            raise LearnerFailed(f"learner {name}: expected learner.json with {', '.join(wanted)}")
+        if given != set(wanted) or not isinstance(about[key], kind):
+            raise LearnerFailed(f"learner {name}: expected learner.json with {', '.join(wanted)}, and classes or not")
+    classes = about.get("classes", [])
+    if not isinstance(classes, list) or not all(isinstance(each, str) and each for each in classes):
+        raise LearnerFailed(
+            f"learner {name}: expected in `classes` the names of what it tells apart, got {classes!r:.40}"
+        )
     for each in about["uses"]:
         if not isinstance(each, str) or not each.isidentifier() or not (root / each).is_dir():
             raise LearnerFailed(f"learner {name}: expected folders beside it in `uses`, got {each!r:.40}")

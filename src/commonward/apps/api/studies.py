@@ -114,7 +114,8 @@ async def study(request: Request, study: str) -> dict[str, Any]:
     with suppress(LearnerError):
         described = node.learners.describe(papers.protocol.learner)
         if described.digest == node.office.studying.study(wanted).terms.learner:
-            found["learner"] |= {"about": described.about, "columns": list(described.columns)}
+            said = {"about": described.about, "columns": list(described.columns), "classes": list(described.classes)}
+            found["learner"] |= said
     progress = node.training.progress(wanted)
     local = {} if progress is None else local_told(progress)
     local["consents"] = node.office.research.count(wanted).open

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final, NoReturn
 
+from commonward.apps.studies.card_items import KEYS
 from commonward.ledger.ids import BlockTime, Digest, MemberId, StudyId, parse_member_id
 from commonward.ledger.rounds import Mode, ProposeStudy, Rule, Waits, allows, least_sites
 from commonward.records.model import ONE
@@ -29,11 +30,13 @@ DAY: Final = 86_400_000
 _UNITS: Final = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": DAY}
 _TOP: Final = (
     "title", "about", "cohort", "label", "label_share", "mode", "rule", "rounds", "min_sites", "awaited", "row_cap",
-    "test_share", "evaluate_every", "end", "viewers", "learner", "parameters", "waits", "privacy",
+    "test_share", "evaluate_every", "end", "viewers", "synthetic", "learner", "parameters", "waits",
+    "privacy", "statements",
 )  # fmt: skip
 _LEARNER: Final = ("name", "settings")
 _WAITS: Final = {"votes": "7d", "sites": "7d", "updates": "1h", "signatures": "1h", "disputes": "30d"}
 _PRIVACY: Final = ("waiver", "noise", "rate", "steps", "delta")
+MAX_STATEMENT: Final = 4000
 _WHOLE: Final = ("f", "select", "intercept")
 """Parameters of rules that are no fractions."""
 
@@ -128,9 +131,24 @@ class _Reader:
                 self._text("title", 200), self._text("about", 4000, ""), name, settings,
                 parameters.to_bytes(), self._share("test_share", Decimal("0.2")) or 0,
                 self._number("evaluate_every", 1, 1000, 1) or 1, noise, self._text("label", 200, ""), share,
+                self._synthetic(), self._statements(),
             )  # fmt: skip
         except MessageError as cause:
             raise BadStudyFile(f"{self._name}: {cause}") from cause
+
+    def _synthetic(self) -> bool | None:
+        value = self._tree.get("synthetic", False)
+        if not isinstance(value, bool):
+            self._bad("synthetic", "true where a program made the records, or false", value)
+        return value or None
+
+    def _statements(self) -> bytes | None:
+        """What only people know of a study, by the items of its model card."""
+        given = self._table("statements", sorted(KEYS), {})
+        for key, value in given.items():
+            if not isinstance(value, str) or not 0 < len(value.strip()) <= MAX_STATEMENT:
+                self._bad(f"statements.{key}", f"text of 1 to {MAX_STATEMENT} characters", value)
+        return settings_bytes(given) if given else None
 
     def _settings(self, learner: Mapping[str, Any], noise: Noise | None) -> dict[str, Setting]:
         """Of the learner; what `[privacy]` declares is told to it too, so that it adds what is charged for."""

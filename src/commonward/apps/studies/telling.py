@@ -81,6 +81,8 @@ def told(office: Office, study: StudyId, papers: StudyPapers) -> dict[str, Any]:
         "test_share": protocol.test_share / 1000,
         "evaluate_every": protocol.evaluate_every,
         "label": protocol.label,
+        "synthetic": bool(protocol.synthetic),
+        "statements": protocol.card_statements,
         "viewers": list(papers.viewers),
         "cohort": json.loads(papers.cohort),
         "model": stands.model.hex(),

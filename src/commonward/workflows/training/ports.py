@@ -45,6 +45,7 @@ class Description:
         about: one sentence.
         columns: the columns that it reads of a cohort's table.
         settings: the settings that it reads, each with what it means and its unit.
+        classes: the names of what it tells apart, in the order of its confusion matrix; () where it does not say.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Description:
     about: str
     columns: tuple[str, ...]
     settings: Mapping[str, str]
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
