@@ -163,3 +163,24 @@ def test_a_process_that_meets_new_members_at_a_signal_is_reloaded_by_it() -> Non
     for name in ("commonward-node@.service", "commonward-sequencer@.service"):
         (reload,) = entries(DEPLOY / "systemd" / name)["Service.ExecReload"]
         assert reload == "/bin/kill -HUP $MAINPID", name
+
+
+def test_a_node_may_close_its_learners_off() -> None:
+    """@system-service does not hold Landlock's calls: without them a learner could read what the node can read."""
+    (allowed,) = entries(DEPLOY / "systemd" / "commonward-node@.service")["Service.SystemCallFilter"]
+    assert {"landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self"} <= set(allowed.split())
+
+
+def test_learning_from_photographs_opens_what_pytorch_needs_and_no_more() -> None:
+    said = entries(DEPLOY / "examples" / "photographs.conf")
+    assert said == {
+        "Service.MemoryDenyWriteExecute": ["no"],
+        "Service.PrivateDevices": ["no"],
+        "Service.DeviceAllow": ["char-nvidia* rw"],
+    }
+
+
+def test_every_set_of_requirements_that_the_docs_name_is_there() -> None:
+    named = set(re.findall(r"requirements/(\w+\.txt)", (ROOT / "docs" / "operations.md").read_text()))
+    assert {"base.txt", "learning.txt", "vision.txt"} <= named
+    assert all((ROOT / "requirements" / each).is_file() for each in named)
