@@ -14,7 +14,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Final
 
-from commonward.adapters.images.decode import decoded
+from commonward.records.images.decode import decoded
 from commonward.records.images.photograph import Eye, ImageRefused, Limits, Photograph
 from commonward.records.images.text import text_lines
 

@@ -2,7 +2,7 @@
 
 Pillow decodes, and is asked for these two formats alone: its other decoders are never reached. Size is read from the
 header before a pixel is decoded. EXIF's orientation is applied first, as it is part of what is seen; its place, time,
-camera serial number and thumbnail go no further.
+camera serial number and thumbnail go no further. Needs Pillow (the extra `learning`); who imports this has it.
 """
 
 import warnings
