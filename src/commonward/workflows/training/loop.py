@@ -20,13 +20,14 @@ from commonward.ledger.rounds import Mode, Status
 from commonward.ledger.rounds.budget import affords
 from commonward.ledger.rounds.closing import keeps_updates
 from commonward.ledger.rounds.study import Round, Study
-from commonward.records.model import Model
+from commonward.records.model import Model, Tensor
 from commonward.workflows.member_log import Event
 from commonward.workflows.office import Office
 from commonward.workflows.ports import WorldError
 from commonward.workflows.replica import Executed
 from commonward.workflows.study_papers import StudyPapers
 from commonward.workflows.submitting import LedgerRefused
+from commonward.workflows.training.alone import alone
 from commonward.workflows.training.attempts import Attempts
 from commonward.workflows.training.cohorts import Cohorts
 from commonward.workflows.training.counting import Counting
@@ -331,6 +332,12 @@ class Training:
             if self._manifests.used(study, mine.manifest, consent=consent, record=record):
                 found.append((number, ended.model))
         return tuple(found)
+
+    async def alone(self, study: StudyId) -> tuple[Tensor, ...]:
+        """How this site's test rows judge a model of its own training rows alone. Raises Waits, NoSuchStudy."""
+        found = self._site.office.studying.study(study)
+        papers = await self._site.office.studying.papers(study)
+        return await alone(self._site, self._learners, self._models, found, papers)
 
     def sidecar(self, study: StudyId) -> bytes | None:
         """The lineage of its last model (`records.lineage`); None until its last round is final and cosigned."""
