@@ -1,9 +1,9 @@
 """Reads Ophthalmic Photography 8 Bit Image objects (DICOM PS3.3 A.41) as slit lamps export them.
 
-Kept: pixels, patient's key, laterality, maker and model. Everything else, names and private tags included, ends here.
-Checked in this order: size of the file; transfer syntax, from the file meta information alone (a deflated data set is a
-bomb before its first tag is read); SOP class; burnt-in annotation; how pixels are described; how many there are; then
-they are decoded. Every refusal names tag and value.
+Kept: pixels, patient's key, laterality, maker and model, the day. Everything else, names and private tags included,
+ends here. Checked in this order: size of the file; transfer syntax, from the file meta information alone (a deflated
+data set is a bomb before its first tag is read); SOP class; burnt-in annotation; how pixels are described; how many
+there are; then they are decoded. Every refusal names tag and value.
 
 Not read: lossless and progressive JPEG, JPEG 2000, RLE, JPEG XL, video, palettes, 16 bits, several frames. A hospital's
 archive converts those to one of the syntaxes here; each further decoder is more for an attacker to try.
@@ -11,6 +11,7 @@ archive converts those to one of the syntaxes here; each further decoder is more
 
 import struct
 import warnings
+from datetime import date
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +22,7 @@ from PIL import Image
 from pydicom.config import disable_value_validation
 from pydicom.encaps import generate_frames
 
-from commonward.records.images.photograph import Eye, ImageRefused, Limits, Photograph, Pixels
+from commonward.records.images.photograph import Eye, ImageRefused, Limits, Photograph, Pixels, Why
 from commonward.records.images.text import text_lines
 
 OPHTHALMIC_8_BIT: Final = "1.2.840.10008.5.1.4.1.1.77.1.5.1"
@@ -84,10 +85,10 @@ def _photograph(
         raise _refused(name, "SOP Class UID (0008,0016)", f"{OPHTHALMIC_8_BIT} (ophthalmic photography, 8 bit)", kind)
     annotated = str(dataset.get("BurnedInAnnotation", "") or "").strip().upper()
     if annotated not in ("NO", ""):
-        raise _refused(name, "Burned In Annotation (0028,0301)", "NO", annotated)
+        raise _refused(name, "Burned In Annotation (0028,0301)", "NO", annotated, Why.TEXT)
     patient = str(dataset.get("PatientID", "") or "").strip()
     if not patient:
-        raise _refused(name, "Patient ID (0010,0020)", "the patient's key", "nothing")
+        raise _refused(name, "Patient ID (0010,0020)", "the patient's key", "nothing", Why.PATIENT)
     side = str(dataset.get("ImageLaterality", "") or "").strip()
     if side not in set(Eye):
         raise _refused(name, "Image Laterality (0020,0062)", "R, L or B", side)
@@ -100,6 +101,7 @@ def _photograph(
         eye=Eye(side),
         device=f"{maker} {model}".strip()[:128] or "unknown",
         label=label,
+        taken=_day(dataset),
     )
     if not annotated and refuse_text and (lines := text_lines(found)):
         raise _refused(
@@ -107,8 +109,22 @@ def _photograph(
             "Burned In Annotation (0028,0301)",
             "NO, or a picture without writing",
             f"nothing, and what looks like {len(lines[0])} letters at row {lines[0][0].top}, column {lines[0][0].left}",
+            Why.TEXT,
         )
     return found
+
+
+def _day(dataset: Any) -> str:
+    """The day it was taken, YYYY-MM-DD: of the picture, else of the study; "" where no tag says it. The time of day has
+    no zone in most files, so it is left."""
+    for keyword in ("AcquisitionDateTime", "ContentDate", "AcquisitionDate", "StudyDate"):
+        text = str(dataset.get(keyword, "") or "")[:8]
+        if len(text) == 8 and text.isascii() and text.isdigit():
+            try:
+                return date(int(text[:4]), int(text[4:6]), int(text[6:])).isoformat()
+            except ValueError:
+                continue
+    return ""
 
 
 def _pixels(dataset: Any, syntax: str, name: str, limits: Limits) -> Pixels:
@@ -209,5 +225,5 @@ def _whole(dataset: Any, keyword: str, tag: str, name: str) -> int:
     return value
 
 
-def _refused(name: str, tag: str, expected: str, got: object) -> ImageRefused:
-    return ImageRefused(f"{name}: {tag}: expected {expected}, got {str(got)[:80]}")
+def _refused(name: str, tag: str, expected: str, got: object, why: Why = Why.FORM) -> ImageRefused:
+    return ImageRefused(f"{name}: {tag}: expected {expected}, got {str(got)[:80]}", why)

@@ -1,6 +1,25 @@
 """Photographs of eyes: folders of JPEG and PNG files, and a generator of synthetic ones."""
 
-from commonward.adapters.images.folder import read_folder, read_list
+from commonward.adapters.images.encode import encoded
+from commonward.adapters.images.folder import (
+    Listed,
+    list_file,
+    list_folder,
+    read_bytes,
+    read_folder,
+    read_list,
+    read_listed,
+)
 from commonward.records.images.decode import decoded
 
-__all__ = ["decoded", "read_folder", "read_list"]
+__all__ = [
+    "Listed",
+    "decoded",
+    "encoded",
+    "list_file",
+    "list_folder",
+    "read_bytes",
+    "read_folder",
+    "read_list",
+    "read_listed",
+]
