@@ -112,8 +112,8 @@ def joined(columns: Sequence[Column], sums: Model, least: int) -> dict[str, Scal
         count = int(sums[COUNT].integers[at])
         if count < max(least, 1):
             raise StandardiseError(f"{column.name}: expected at least {least} values over all sites, got fewer")
-        total = _value(sums[SUM].integers[at])
-        squares = _value(sums[SQUARES].integers[at])
+        total = joined_limbs(sums[SUM].integers[at])
+        squares = joined_limbs(sums[SQUARES].integers[at])
         spread = count * squares - total * total
         if not column.low * count <= total <= column.high * count or spread < 0:
             raise StandardiseError(f"{column.name}: expected sums of values within its range, got others")
@@ -152,5 +152,6 @@ def _limbs(value: int, count: int) -> list[int]:
     return [sign * (size >> (_LIMB_BITS * at) & 0xFFFF) for at in range(count)]
 
 
-def _value(limbs: Integers) -> int:
+def joined_limbs(limbs: Integers) -> int:
+    """The number that these limbs, added up over sites, stand for."""
     return sum(int(limb) << (_LIMB_BITS * at) for at, limb in enumerate(limbs))
