@@ -13,6 +13,7 @@ from commonward.records.rule_parameters import Parameters
 from commonward.workflows.research_consents import NoSuchForm
 from commonward.workflows.study_papers import Noise, Protocol, StudyPapers, WrongPapers, read_settings, settings_bytes
 from commonward.workflows.studying import PAPERS, PapersMissing, Proposal
+from commonward.workflows.submitting import LedgerRefused
 from commonward.workflows.training.ports import Setting
 from commonward.workflows.wire import MessageError
 from tests.consortium import Consortium, House, observation
@@ -129,6 +130,23 @@ async def test_a_site_enrols_by_its_own_officer_and_leaves_again() -> None:
         await c.engine.settle()
         site = studying.rounds.site(study, "south")
         assert site is not None and not site.enrolled and studying.enrolment(study) is None
+
+
+async def test_who_was_refused_before_the_vote_enrols_after_it() -> None:
+    async with Consortium() as c:
+        study = await proposed(c)
+        officer = c.south.staff("ethics-officer", "e1")
+        with pytest.raises(LedgerRefused, match="621"):
+            await c.south.office.studying.enrol(study, "heart_newton", LEARNER, "at once", bytes(32), officer)
+        assert c.south.office.studying.enrolment(study) is None
+        for name in ("north", "south", "clinic", "health"):
+            house = c.houses[name]
+            if house.office.studying.study(study).status is Status.PROPOSED:
+                await house.office.studying.vote(study, True, False, "sound", house.staff("ethics-officer", "e1"))
+                await c.engine.settle()
+        await c.south.office.studying.enrol(study, "heart_newton", LEARNER, "now", bytes(32), officer)
+        await c.engine.settle()
+        assert c.south.office.studying.enrolment(study) is not None
 
 
 async def test_forms_on_paper_count_once_and_their_withdrawal_ends_what_they_let_be_read() -> None:

@@ -29,6 +29,7 @@ from commonward.workflows.ports import Committed, StaffSigner, WorldError
 from commonward.workflows.reading import LedgerCells
 from commonward.workflows.sealing import Drawer
 from commonward.workflows.study_papers import PapersOf, Protocol, StudyPapers, WrongPapers
+from commonward.workflows.submitting import LedgerRefused
 from commonward.workflows.wire import Message, MessageError
 
 __all__ = ["PAPERS", "Enrolled", "NoSuchStudy", "PapersMissing", "Proposal", "Studying", "study_label"]
@@ -295,6 +296,13 @@ class Studying:
         """Said again, it has the same salt: a step that is walked twice commits to the same."""
         return self._member.sealing.secret("study", label, study, said)
 
+    def said(self, study: StudyId, label: str, commitment: bytes) -> Said | None:
+        """What this member said of a study under one of its commitments that stands on the ledger."""
+        for _, paper in self._said.under(study):
+            if paper.label == label and commit(label, paper.salt, paper.said) == commitment:
+                return paper
+        return None
+
     def _say(self, label: str, study: StudyId, said: bytes) -> Digest:
         salt = self._salt(label, study, said)
         paper = Said(label, study, said, salt, self._member.now())
@@ -302,7 +310,12 @@ class Studying:
         return commit(label, salt, said)
 
     async def _land(self, key: bytes, payload: Payload) -> Committed:
-        landed = await self._member.submitter.land(key, payload)
+        """Raises LedgerRefused; what people decide again is signed anew: what was in the way may be gone."""
+        try:
+            landed = await self._member.submitter.land(key, payload)
+        except LedgerRefused:
+            self._member.submitter.done(key)
+            raise
         self._member.submitter.done(key)
         return landed
 
