@@ -6,7 +6,8 @@ from commonward.adapters.flower.site import train_rows
 from commonward.records.newton import GRADIENT, HESSIAN, packed
 
 from ..tabular import heart, logistic
-from ..tabular.app import config, heart_app, reply, weights
+from ..tabular.app import heart_app
+from ..tabular.messages import config, reply, weights
 
 app = heart_app()
 

@@ -1,0 +1,1 @@
+"""Logistic regression over any cohort: by Newton steps, or by gradient descent."""
