@@ -33,6 +33,7 @@ from commonward.workflows.ingest import (
     Ingest,
     Prepared,
     Report,
+    Tools,
     in_pool,
     in_this_process,
 )
@@ -253,6 +254,10 @@ class Intake:
             ) from cause
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+    def tools(self) -> Tools:
+        """What prepares pieces in this process."""
+        return self._tools()
 
     def dead_letters(self) -> Iterator[tuple[bytes, DeadLetter]]:
         """By id, one at a time."""

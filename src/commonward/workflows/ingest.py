@@ -431,9 +431,18 @@ class Ingest:
         # Recorded in the same transaction as the new version: a kill between the two could lose a recall.
         self.replaced.put(old, Replaced(old, new, int(standing), self._clock.now()))
 
+    def letter_of(self, piece: Piece) -> bytes:
+        """The key of the dead letter that this piece has or would have."""
+        return self._sealing.name("dead", piece.system, piece.kind, digest("commonward content v1", piece.raw))
+
+    def has(self, system: str, kind: str, ident: str) -> bool:
+        """Whether any version of a resource that the source knows by this id is here."""
+        match = _Names(self._storage.index).match(encode((system, kind, ident)))[:16]
+        return bool(self._vault.heads([match]))
+
     def _bury(self, dead: Dead) -> None:
         piece = dead.piece
-        key = self._sealing.name("dead", piece.system, piece.kind, digest("commonward content v1", piece.raw))
+        key = self.letter_of(piece)
         held = self.dead_letters.get(key)
         attempts = held.attempts + 1 if held else 1
         letter = DeadLetter(piece.system, piece.kind, piece.where, dead.why, piece.raw, self._clock.now(), attempts)

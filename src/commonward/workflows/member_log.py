@@ -40,6 +40,7 @@ class Event(IntEnum):
     REVIEWED = 13
     OPENED_LATE = 14  # a consent or withdrawal was seen on the ledger before its opening came
     STUDY = 15  # proposed, voted on, enrolled in, left
+    PHOTOGRAPH = 16  # taken in though writing on it was suspected: who had looked and found none
 
 
 @dataclass(frozen=True, slots=True)

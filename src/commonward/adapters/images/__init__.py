@@ -1,8 +1,9 @@
 """Photographs of eyes: folders of JPEG and PNG files, and a generator of synthetic ones."""
 
-from commonward.adapters.images.encode import encoded
+from commonward.adapters.images.encode import encoded, fitted
 from commonward.adapters.images.folder import (
     Listed,
+    inside,
     list_file,
     list_folder,
     read_bytes,
@@ -16,6 +17,8 @@ __all__ = [
     "Listed",
     "decoded",
     "encoded",
+    "fitted",
+    "inside",
     "list_file",
     "list_folder",
     "read_bytes",

@@ -18,6 +18,14 @@ JPEG: Final = "image/jpeg"
 PNG: Final = "image/png"
 
 
+def fitted(width: int, height: int, side: int = SIDE) -> tuple[int, int]:
+    """(width, height) at which a picture of this size is kept."""
+    longest = max(width, height)
+    if longest <= side:
+        return width, height
+    return max(round(width * side / longest), 1), max(round(height * side / longest), 1)
+
+
 def encoded(pixels: Pixels, side: int = SIDE, form: str = JPEG) -> bytes:
     """A JPEG file (4:4:4, baseline), or a PNG file where that is asked for.
 
@@ -27,10 +35,9 @@ def encoded(pixels: Pixels, side: int = SIDE, form: str = JPEG) -> bytes:
         form: JPEG or PNG, as a MIME type.
     """
     image = Image.fromarray(pixels)
-    longest = max(image.size)
-    if longest > side:
-        width, height = (max(round(each * side / longest), 1) for each in image.size)
-        image = image.resize((width, height), Image.Resampling.LANCZOS)
+    size = fitted(*image.size, side)
+    if size != image.size:
+        image = image.resize(size, Image.Resampling.LANCZOS)
     out = BytesIO()
     if form == PNG:
         image.save(out, "PNG", optimize=False)

@@ -64,7 +64,7 @@ def list_folder(root: Path, suffixes: Sequence[str] = SUFFIXES) -> Iterator[List
             if path.suffix.lower() not in suffixes:
                 yield ImageRefused(f"{path}: expected one of {', '.join(suffixes)}")
             else:
-                yield _inside(path, root) or Listed(path, name, name, folder.name)
+                yield inside(path, root) or Listed(path, name, name, folder.name)
 
 
 def list_file(path: Path, classes: Sequence[str]) -> Iterator[Listed | ImageRefused]:
@@ -122,7 +122,7 @@ def _listed(
     if eye not in set(Eye):
         raise ImageRefused(f"{where}: expected eye R, L, B or empty, got {eye!r}", Why.LISTED)
     device, taken = (row.get("device") or "").strip() or "unknown", (row.get("taken") or "").strip()
-    if refused := _inside(listing.parent / file, listing.parent):
+    if refused := inside(listing.parent / file, listing.parent):
         raise refused
     return Listed(listing.parent / file, file, patient, label, Eye(eye), device, taken)
 
@@ -191,8 +191,8 @@ def _whole(found: Iterator[Listed | ImageRefused], limits: Limits | None, refuse
         yield read_listed(each, limits, refuse_text=refuse_text)
 
 
-def _inside(path: Path, root: Path) -> ImageRefused | None:
-    """A list or a link must not lead out of the folder that the hospital chose."""
+def inside(path: Path, root: Path) -> ImageRefused | None:
+    """Why not, if it is no file inside the folder: a list or a link must not lead out of what the hospital chose."""
     if not path.resolve().is_relative_to(_real(root)) or not path.is_file():
         return ImageRefused(f"{path}: expected a file inside {root}", Why.LISTED)
     return None

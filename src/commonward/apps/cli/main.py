@@ -29,6 +29,7 @@ from commonward.apps.cli import (
     member,
     network,
     patient,
+    photographs,
     processes,
     study,
 )
@@ -62,6 +63,7 @@ governance.add_to(app)
 joining.add_to(app)
 keys.add_to(app)
 study.add_to(app)
+photographs.add_to(app)
 
 
 @app.callback()

@@ -11,7 +11,7 @@ from io import BytesIO
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from commonward.records.images.photograph import ImageRefused, Limits, Pixels
+from commonward.records.images.photograph import ImageRefused, Limits, Pixels, Why
 
 _MODES = ("RGB", "L", "P", "RGBA", "LA")
 
@@ -50,5 +50,7 @@ def decoded(data: bytes, name: str, limits: Limits | None = None) -> Pixels:
         raise
     except UnidentifiedImageError as cause:
         raise ImageRefused(f"{name}: expected a JPEG or PNG file, got {data[:8]!r}...") from cause
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Warning, EOFError) as cause:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as cause:
+        raise ImageRefused(f"{name}: expected at most {asked.pixels} pixels: {cause}", Why.SIZE) from cause
+    except (OSError, ValueError, SyntaxError, Warning, EOFError) as cause:
         raise ImageRefused(f"{name}: expected a whole JPEG or PNG file: {cause}") from cause
