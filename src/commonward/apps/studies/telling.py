@@ -106,6 +106,10 @@ def _privacy(stands: Study, papers: StudyPapers) -> dict[str, Any]:
         "delta": terms.delta,
         "epsilon_a_round": epsilon(terms.charge, terms.delta) / 1e6,
         "epsilon_in_all": epsilon(whole, terms.delta) / 1e6,
+        "epsilon_by_round": [
+            epsilon([each * number for each in terms.charge], terms.delta) / 1e6
+            for number in range(1, terms.rounds + 1)
+        ],
         "noise": noise.noise / 1e6,
         "rate": noise.rate / 1e9,
         "steps": noise.steps,
@@ -178,7 +182,7 @@ def local_told(progress: StudyProgress) -> dict[str, Any]:
         for of, tensors in (("all", each.all_sites), ("own", each.own)):
             found = variants(tensors)
             if found.get(""):
-                names = ("accuracy", "auroc", "brier", "rows")
+                names = ("accuracy", "balanced", "auroc", "brier", "ece", "rows")
                 curve.append({"round": each.round, "of": of, **{name: found[""].get(name) for name in names}})
                 last[of] = {**found, "round": each.round}
     return {
@@ -190,8 +194,11 @@ def local_told(progress: StudyProgress) -> dict[str, Any]:
     }
 
 
-def shares(office: Office, study: StudyId) -> dict[str, float]:
-    """Open mode: each site's part of the rows behind the last final round's model, while the updates are kept here."""
+def shares(office: Office, study: StudyId) -> dict[str, dict[str, Any]]:
+    """Open mode: each site's part of the rows behind the last final round's model, while the updates are kept here.
+
+    {member: {"rows": share, "left_out": judged counts of the model without it, "why": of there being none}}
+    """
     stands, store = office.studying.study(study), Store(office.member)
     last = office.studying.rounds.round(study, stands.round) if stands.round else None
     if last is None or stands.terms.mode is Mode.MASKED:
@@ -202,7 +209,9 @@ def shares(office: Office, study: StudyId) -> dict[str, float]:
         if kept is not None and each.site not in (last.exclusions or ()):
             rows[each.site] = kept.rows
     whole = sum(rows.values())
-    return {site: count / whole for site, count in rows.items()} if whole else {}
+    if not whole:
+        return {}
+    return {site: {"rows": count / whole, "left_out": {}, "why": ""} for site, count in rows.items()}
 
 
 OVER = frozenset(each.name.lower() for each in Status if each.over or each in (Status.COMPLETE, Status.STALLED))
