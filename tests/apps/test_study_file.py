@@ -49,6 +49,28 @@ def test_declared_noise_becomes_the_charge_that_approvers_compute_again() -> Non
     assert found.protocol.learner_settings == {"noise": 1_500_000, "rate": 100_000_000, "steps": 20}
 
 
+def test_contributions_are_measured_in_open_studies_of_few_sites_unless_the_file_says_no() -> None:
+    open_ = GIVEN.replace('mode = "masked"', 'mode = "open"').replace("waiver = false", "waiver = true")
+    many = open_.replace("awaited = 4", "awaited = 9")
+    assert [read(each, "f").protocol.contributions for each in (GIVEN, open_, many)] == [None, True, None]
+    assert read("contributions = false\n" + open_, "f").protocol.contributions is None
+    assert read("contributions = true\n" + many, "f").protocol.contributions is True
+    with pytest.raises(BadStudyFile, match=r"contributions: expected false, unless"):
+        read("contributions = true\n" + GIVEN, "f")
+
+
+def test_each_sites_own_counts_are_shown_only_where_privacy_is_waived_for_them() -> None:
+    open_ = GIVEN.replace('mode = "masked"', 'mode = "open"').replace('rule = "newton"', 'rule = "fedavg"')
+    assert read("per_site = true\n" + open_.replace("waiver = false", "waiver = true"), "f").protocol.per_site is True
+    noise = "waiver = true\nnoise = 1.5\nrate = 0.1\nsteps = 20\ndelta = 5"
+    found = read("per_site = true\n" + open_.replace("waiver = false", noise), "f")
+    assert found.waiver and found.charge is not None  # training is charged, the counts at the end are waived
+    with pytest.raises(BadStudyFile, match="both only for per_site = true"):
+        read(open_.replace("waiver = false", noise), "f")
+    with pytest.raises(BadStudyFile, match=r"per_site: expected false, unless"):
+        read("per_site = true\n" + open_.replace("waiver = false", noise.replace("true", "false")), "f")
+
+
 def test_what_only_people_know_of_a_study_is_in_its_papers_and_synthetic_records_are_named_so() -> None:
     stated = read(GIVEN + '\n[statements]\nfunding = "nobody"\n', "f").protocol
     assert stated.card_statements == {"funding": "nobody"} and stated.synthetic is None

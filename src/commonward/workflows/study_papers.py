@@ -11,7 +11,7 @@ from typing import Final
 
 from commonward.ledger.encoding import Encodable, decode, encode
 from commonward.ledger.ids import Digest, MemberId, StudyId
-from commonward.ledger.rounds import ProposeStudy
+from commonward.ledger.rounds import Mode, ProposeStudy
 from commonward.records.evidence import label_of
 from commonward.records.openings import Opening, OpeningError
 from commonward.records.privacy import RATE_UNIT, charge
@@ -63,6 +63,10 @@ class Protocol(Message):
         synthetic: the records were made by a program; absent where they are patients'. Every figure then says so.
         statements: what only people know of it, for its model card ([[item, text], ...], as `settings_bytes` writes
             them): whom it is for, how the truth was found, who paid.
+        contributions: what the last model would be without each site is measured, and committed to at the end (open
+            mode). It costs a site one evaluation for each of the sites.
+        per_site: each site's own counts by the last model leave it, once, at the end (open mode). Exact counts are
+            covered by no noise, so the ethics roles waive privacy for them.
     """
 
     title: str
@@ -77,6 +81,8 @@ class Protocol(Message):
     label_share: int | None = None
     synthetic: bool | None = None
     statements: bytes | None = None
+    contributions: bool | None = None
+    per_site: bool | None = None
 
     def __post_init__(self) -> None:
         if not self.title or not self.learner:
@@ -169,10 +175,24 @@ class StudyPapers(Message):
         if declared != terms.charge:
             raise WrongPapers(f"study {self.study.hex()}: its charge is not what its declared noise costs")
         _check_told(self.study, noise, self.protocol.learner_settings)
+        self._check_shown(terms)
         if self.protocol.rule_parameters.f != terms.f:
             raise WrongPapers(
                 f"study {self.study.hex()}: expected f = {terms.f} in its parameters, as the ledger has it, "
                 f"got {self.protocol.rule_parameters.f}"
+            )
+
+    def _check_shown(self, terms: ProposeStudy) -> None:
+        """What is shown of single sites, only where their updates are shown; their counts, only by a waiver."""
+        protocol = self.protocol
+        if terms.mode != Mode.OPEN and (protocol.contributions or protocol.per_site):
+            raise WrongPapers(
+                f"study {self.study.hex()}: expected an open one to show what single sites bring, got masked"
+            )
+        if protocol.per_site and not terms.waiver:
+            raise WrongPapers(
+                f"study {self.study.hex()}: expected privacy to be waived for each site's own counts, which are exact "
+                "and charged to no budget: say waiver, or leave per_site out"
             )
 
 

@@ -138,6 +138,8 @@ class Study:
         parameters: Parameters | None = None,
         test_share: int = 200,
         evaluate_every: int = 1,
+        contributions: bool | None = None,
+        per_site: bool | None = None,
         **bent: Any,
     ) -> "Study":
         """Proposed by north, approved, with consents at every site, and enrolled."""
@@ -146,7 +148,7 @@ class Study:
         self = cls(c, sites)
         protocol = Protocol(
             "A line", "to learn it", "line", settings_bytes({"rate": 500}), (parameters or Parameters(f=0)).to_bytes(),
-            test_share, evaluate_every,
+            test_share, evaluate_every, contributions=contributions, per_site=per_site,
         )  # fmt: skip
         first = EMPTY_MODEL if rule is Rule.SUM else FIRST
 

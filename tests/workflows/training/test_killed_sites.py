@@ -144,7 +144,7 @@ async def test_bytes_of_a_site_that_died_come_from_who_has_them() -> None:
         assert current is not None
         await north._exchange.collect(world.id, Mode.OPEN, current)
         world.leaves_alone("south")
-        await world.works(world.over)
+        await world.works(world.over, minutes=1)  # its counts are waited for as long as signatures were
         assert world.final(1).exclusions == () and len(world.final(1).updates) == 4
         assert south is world.trainings["south"] and set(SITES) >= {each.site for each in current.updates}
         world.close()

@@ -16,6 +16,7 @@ from commonward.apps.api.words import BadWord, to_bytes
 from commonward.apps.studies.file import read
 from commonward.apps.studies.hosting import columns_of
 from commonward.apps.studies.look import look
+from commonward.apps.studies.outcome import contributions_told, per_site_told
 from commonward.apps.studies.telling import local_told, shares, told, told_briefly
 from commonward.apps.wiring import Node
 from commonward.ledger.ids import StudyId, parse_study_id
@@ -119,8 +120,23 @@ async def study(request: Request, study: str) -> dict[str, Any]:
     progress = node.training.progress(wanted)
     local = {} if progress is None else local_told(progress)
     local["consents"] = node.office.research.count(wanted).open
-    local["contributions"] = shares(node.office, wanted)
+    local |= await _came_out(node, wanted)
     return {**found, "member": node.member.id, "now": node.member.now(), "local": local}
+
+
+async def _came_out(node: Node, wanted: StudyId) -> dict[str, Any]:
+    """Contributions, each site's results, and whether what the proposer committed to is what this site made."""
+    outcome, contributions, per_site = await node.training.outcome(wanted), shares(node.office, wanted), {}
+    if outcome is not None:
+        report, measured = outcome
+        per_site = per_site_told(report)
+        contributions = contributions if measured is None else contributions_told(measured)
+    committed = await node.training.committed(wanted)
+    return {
+        "contributions": contributions,
+        "per_site": per_site,
+        "committed": {"report": committed.report, "contributions": committed.contributions, "why": committed.why},
+    }
 
 
 @router.post("/studies")
@@ -258,7 +274,9 @@ async def result(request: Request, study: str) -> dict[str, Any]:
             f"study {study[:12]} is {stands.status.name.lower()} at round {stands.round} of {stands.terms.rounds}: "
             "a model has its lineage once the last round is final and cosigned, at the sites and the proposer"
         )
-    return {"study": study, "title": _title(node, wanted), "model": _base64(write_model(model)),
+    committed = await node.training.committed(wanted)
+    return {"study": study, "title": _title(node, wanted), "committed": committed._asdict(),
+            "model": _base64(write_model(model)),
             "lineage": _base64(lineage), "trust": _base64(trust_of(node)),
             "digest": model.digest.hex()}  # fmt: skip
 
@@ -289,7 +307,7 @@ async def leave(request: Request, study: str, body: Words) -> dict[str, Any]:
 @router.post("/studies/{study}/close")
 async def close(request: Request, study: str, body: Words) -> dict[str, Any]:
     """As its proposer: end a study, or take a proposal back."""
-    landed = await node_of(request).office.studying.close(_study(study), body.words.encode())
+    landed = await node_of(request).training.ends(_study(study), body.words)
     return {"study": study, "index": landed.index, "at": landed.time}
 
 

@@ -5,21 +5,27 @@ from __future__ import annotations
 import base64
 import os
 import webbrowser
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
 from commonward.apps import settings as node_settings
-from commonward.apps.api.client import ControlClient
+from commonward.apps.api.client import ControlClient, NodeRefused
 from commonward.apps.cli.output import REFUSED, AsJson, Data, emit, fail
 from commonward.apps.cli.plain import plain, size
 from commonward.apps.cli.study_shown import Which, full
-from commonward.apps.studies.report import render
+from commonward.apps.studies.report import for_others, render
 from commonward.apps.studies.words import LANGUAGES
 from commonward.apps.verify_model import LINEAGE_SUFFIX, MODEL_SUFFIX, judged
 
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="The file to write; without, one named after the study.")]
+_SAID: Final = {
+    True: "what this member knows itself",
+    False: "NOT what this member made itself: `commonward study dispute`",
+    None: "not held against anything here",
+}
 Language = Annotated[str, typer.Option("--lang", help="en or zh.")]
 
 
@@ -58,7 +64,8 @@ def verify(
     lang: Language = "en",
     as_json: AsJson = False,
 ) -> None:
-    """Hold this member's copy of a study's model against its lineage; with --replay, compute it all again.
+    """Hold this member's copy of a study's model against its lineage, and what closing the study committed to against
+    what this member knows; with --replay, compute every round again.
 
     Exit 0: all of it holds. Exit 1: it does not, or a round cannot be computed again here any more.
     """
@@ -73,10 +80,15 @@ def verify(
     for each in rounds:
         state = "the same" if each["same"] else "NOT THE SAME" if each["same"] is False else "not computed"
         lines.append(f"  round {each['round']}: {state}{': ' + plain(each['why']) if each['why'] else ''}")
+    committed: dict[str, Any] = found["committed"]
+    lines += [
+        f"  {name} that closing it committed to: {_SAID[committed[name]]}" for name in ("report", "contributions")
+    ]
+    lines += [f"  {plain(committed['why'])}"] if committed["why"] else []
     lines += [f"  {plain(note)}" for note in said.notes]
-    good = said.exit_code == 0 and all(each["same"] for each in rounds)
+    good = said.exit_code == 0 and all(each["same"] for each in rounds) and False not in committed.values()
     emit(
-        {**said.to_json(), "study": wanted, "replayed": rounds, "holds": good},
+        {**said.to_json(), "study": wanted, "replayed": rounds, "committed": committed, "holds": good},
         as_json=as_json,
         text="\n".join([*lines, f"  => {plain(said.verdict)}"]),
     )
@@ -89,6 +101,9 @@ def report(
     study: Which,
     out: Out = None,
     lang: Language = "en",
+    others: Annotated[
+        bool, typer.Option("--for-others", help="Leave out what this site alone knows: its rows, results and consents.")
+    ] = False,
     show: Annotated[bool, typer.Option("--open", help="Also open it in the browser.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -98,7 +113,10 @@ def report(
     wanted = full(node, study)
     found = node.get(f"/studies/{wanted}")
     path = out or Path(f"study-{wanted[:12]}.html")
-    page = render(found, lang, found["now"]).encode()
+    if found["enrolled"] and not others:
+        with suppress(NodeRefused):  # the page of a site whose rows cannot be read just now has all the rest
+            found["local"]["look"] = node.get(f"/studies/{wanted}/look")
+    page = render(for_others(found) if others else found, lang, found["now"]).encode()
     _save(path, page)
     emit(
         {"study": wanted, "file": str(path), "bytes": len(page)},

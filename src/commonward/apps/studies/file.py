@@ -15,6 +15,7 @@ from decimal import Decimal
 from typing import Any, Final, NoReturn
 
 from commonward.apps.studies.card_items import KEYS
+from commonward.apps.studies.sections import Section, taken
 from commonward.ledger.ids import BlockTime, Digest, MemberId, StudyId, parse_member_id
 from commonward.ledger.rounds import Mode, ProposeStudy, Rule, Waits, allows, least_sites
 from commonward.records.model import ONE
@@ -30,13 +31,16 @@ DAY: Final = 86_400_000
 _UNITS: Final = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": DAY}
 _TOP: Final = (
     "title", "about", "cohort", "label", "label_share", "mode", "rule", "rounds", "min_sites", "awaited", "row_cap",
-    "test_share", "evaluate_every", "end", "viewers", "synthetic", "learner", "parameters", "waits",
+    "test_share", "evaluate_every", "end", "viewers", "synthetic", "contributions",
+    "per_site", "learner", "parameters", "waits",
     "privacy", "statements",
 )  # fmt: skip
 _LEARNER: Final = ("name", "settings")
 _WAITS: Final = {"votes": "7d", "sites": "7d", "updates": "1h", "signatures": "1h", "disputes": "30d"}
 _PRIVACY: Final = ("waiver", "noise", "rate", "steps", "delta")
 MAX_STATEMENT: Final = 4000
+MAX_SITES_MEASURED: Final = 8
+"""Up to so many sites, an open study measures what each contributes unless its file says no."""
 _WHOLE: Final = ("f", "select", "intercept")
 """Parameters of rules that are no fractions."""
 
@@ -67,6 +71,7 @@ class StudyFile:
     waiver: bool
     charge: tuple[int, ...] | None
     delta: int | None
+    section: Section | None = None  # what a bundled learner does with any cohort's columns
 
     def terms(self, learner: Digest, model: Digest, now: int) -> Callable[[StudyId, Digest, Digest, Digest], Any]:
         """What `workflows.studying.Proposal.terms` wants. `model`: digest of the first model. `now`: ledger time."""
@@ -95,6 +100,7 @@ class _Reader:
         self._lines, self._name, self._tree, self._now = text.splitlines(), name, tree, now
 
     def study(self) -> StudyFile:
+        section = taken(self._tree, self._bad)
         self._only(self._tree, _TOP, "")
         mode = Mode[self._one_of("mode", Mode)]
         rule = Rule[self._one_of("rule", Rule)]
@@ -111,15 +117,19 @@ class _Reader:
             )
         awaited = self._number("awaited", min_sites, 64, None)
         noise, waiver, delta = self._privacy(mode)
-        protocol = self._protocol(parameters, noise)
+        shown = (self._contributions(mode, rule, awaited or min_sites or 0), self._per_site(mode, waiver))
+        protocol = self._protocol(parameters, noise, shown)
         cohort = self._text("cohort", 300)
         return StudyFile(
             protocol, cohort, mode, rule, self._number("rounds", 1, 1000) or 0, min_sites, awaited,
             self._number("row_cap", 1, 1 << 20, 1) or 1, self._waits(), self._end(), self._viewers(), waiver,
             None if noise is None else charge(noise.noise, noise.rate, noise.steps), delta,
+            section,
         )  # fmt: skip
 
-    def _protocol(self, parameters: Parameters, noise: Noise | None) -> Protocol:
+    def _protocol(
+        self, parameters: Parameters, noise: Noise | None, shown: tuple[bool | None, bool | None]
+    ) -> Protocol:
         learner = self._table("learner", _LEARNER)
         name = learner.get("name")
         if not isinstance(name, str) or not name.isidentifier():
@@ -131,7 +141,7 @@ class _Reader:
                 self._text("title", 200), self._text("about", 4000, ""), name, settings,
                 parameters.to_bytes(), self._share("test_share", Decimal("0.2")) or 0,
                 self._number("evaluate_every", 1, 1000, 1) or 1, noise, self._text("label", 200, ""), share,
-                self._synthetic(), self._statements(),
+                self._synthetic(), self._statements(), contributions=shown[0], per_site=shown[1],
             )  # fmt: skip
         except MessageError as cause:
             raise BadStudyFile(f"{self._name}: {cause}") from cause
@@ -140,6 +150,26 @@ class _Reader:
         value = self._tree.get("synthetic", False)
         if not isinstance(value, bool):
             self._bad("synthetic", "true where a program made the records, or false", value)
+        return value or None
+
+    def _contributions(self, mode: Mode, rule: Rule, sites: int) -> bool | None:
+        """Asked for by itself where few enough sites show their updates: it costs each one evaluation for each site."""
+        can = mode is Mode.OPEN and rule is not Rule.SUM and self._share("test_share", Decimal("0.2")) != 0
+        value = self._tree.get("contributions", can and sites <= MAX_SITES_MEASURED)
+        if not isinstance(value, bool):
+            self._bad("contributions", "true or false", value)
+        if value and not can:
+            self._bad("contributions", "false, unless the study is open, makes a model and keeps test rows apart", True)
+        return value or None
+
+    def _per_site(self, mode: Mode, waiver: bool) -> bool | None:
+        value = self._tree.get("per_site", False)
+        if not isinstance(value, bool):
+            self._bad("per_site", "true or false", value)
+        if value and (mode is not Mode.OPEN or not waiver):
+            self._bad(
+                "per_site", "false, unless the study is open and privacy.waiver = true: the counts are exact", True
+            )
         return value or None
 
     def _statements(self) -> bytes | None:
@@ -230,8 +260,8 @@ class _Reader:
         lacking = [each for each in _PRIVACY[1:] if each not in given]
         if lacking:
             self._bad(f"privacy.{lacking[0]}", "noise, rate, steps and delta together", "none")
-        if waiver:
-            self._bad("privacy.waiver", "either a charge or a waiver", "both")
+        if waiver and self._tree.get("per_site") is not True:
+            self._bad("privacy.waiver", "either a charge or a waiver (both only for per_site = true)", "both")
         noise = Noise(
             self._scaled("privacy.noise", given["noise"], NOISE_UNIT),
             self._scaled("privacy.rate", given["rate"], RATE_UNIT),
@@ -242,7 +272,7 @@ class _Reader:
             charge(noise.noise, noise.rate, noise.steps)
         except PrivacyError as cause:
             raise BadStudyFile(f"{self._where('privacy')}: {cause}") from cause
-        return noise, False, delta
+        return noise, waiver, delta
 
     def _end(self) -> int:
         value = self._tree.get("end", "365d")
@@ -329,9 +359,9 @@ class _Reader:
             self._bad(where, "a duration like 90s, 10m, 4h or 7d", value)
         return int(found[1]) * _UNITS[found[2]]
 
-    def _bad(self, field: str, expected: str, got: object) -> NoReturn:
+    def _bad(self, field: str, expected: str, got: object, *, words: str = "") -> NoReturn:
         said = "nothing" if got is None else (repr(got) if isinstance(got, str | list | dict) else str(got))[:80]
-        raise BadStudyFile(f"{self._where(field)}: expected {expected}, got {said}")
+        raise BadStudyFile(f"{self._where(field)}: {words or f'expected {expected}, got {said}'}")
 
     def _where(self, field: str) -> str:
         """file, line, field. The line of the field itself, or else of its table; none where it is not written."""

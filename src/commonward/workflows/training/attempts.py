@@ -19,19 +19,22 @@ from commonward.ledger.rounds.study import Round, Study
 from commonward.records.aggregation import (
     Aggregated,
     AggregationError,
+    Exclusion,
     Expected,
     aggregate_received,
     expected_shapes,
     finish,
+    judge,
     kind_of,
 )
 from commonward.records.manifest import ManifestError, opened_rows
 from commonward.records.masking import Attempt, Masked, MaskingError
-from commonward.records.model import DType, Model
+from commonward.records.model import Model
 from commonward.records.openings import commit
 from commonward.records.updates import Update, UpdateError
 from commonward.workflows.study_papers import StudyPapers
 from commonward.workflows.training.exchange import Exchange, Opened
+from commonward.workflows.training.judging import is_judged, judged
 from commonward.workflows.training.manifests import manifest_of
 from commonward.workflows.training.masks import Masks
 from commonward.workflows.training.models import Learners, Models
@@ -40,12 +43,11 @@ from commonward.workflows.training.papers import (
     KeptUpdate,
     ManifestPaper,
     RoundPaper,
-    tensors_bytes,
 )
 from commonward.workflows.training.ports import LearnerError, Task
 from commonward.workflows.training.site import Site, Waits
 
-__all__ = ["Attempts", "aggregate"]
+__all__ = ["Attempts", "aggregate", "updates_of"]
 
 _TRIES: Final = 2
 """How often a learner that fails is asked again for one attempt."""
@@ -226,20 +228,14 @@ class Attempts:
 
     async def _judged(self, study: Study, current: Round, papers: StudyPapers, made: Model) -> bytes:
         """What our test rows say of the new model, where it is time for it; empty otherwise, or if we cannot say."""
-        name, rule, every = study.terms.study, study.terms.rule, papers.protocol.evaluate_every
+        name = study.terms.study
         manifest = self._site.store.manifest(name)
-        due = current.round % every == 0 or current.round == study.terms.rounds
-        if kind_of(rule).value != "delta" or not due or manifest is None or not papers.protocol.test_share:
-            return (
-                b""  # a site that happens to hold no test row counts zeros: the sum is of all sites, or there is none
-            )
+        if manifest is None or not is_judged(study, papers, current.round):
+            return b""
         try:
-            learner = await self._learners.with_rows(name, manifest)
-            task = Task(name, current.round, current.attempt, rule, papers.protocol.learner_settings)
-            counts = await self._site.off_loop(name, learner.evaluate, made.artefact(), task)
-            if any(each.dtype is not DType.I64 for each in counts):
-                raise LearnerError("expected counts (i64) by which a model is judged, got other numbers")
-            return tensors_bytes(sorted(counts, key=lambda each: each.name))
+            return await judged(
+                self._site, self._learners, study, papers, manifest, made, (current.round, current.attempt)
+            )
         except (LearnerError, Waits) as cause:
             self._site.flag(f"study {name.hex()}, round {current.round}: not judged here: {cause}")
             return b""
@@ -249,11 +245,24 @@ def aggregate(
     study: Study, current: Round, papers: StudyPapers, base: Model, got: dict[MemberId, Opened]
 ) -> Aggregated:
     """The outcome of an open round by the bytes at hand. Raises AggregationError."""
+    received = {str(site): opened.plain for site, opened in got.items()}
+    expected = _expected(study, current, got)
+    return aggregate_received(study.terms.rule, papers.protocol.rule_parameters, base, expected, received)
+
+
+def updates_of(
+    study: Study, current: Round, papers: StudyPapers, base: Model, got: dict[MemberId, Opened]
+) -> tuple[tuple[Update, ...], tuple[Exclusion, ...]]:
+    """The same bytes, opened: what can be used, and what cannot. Raises AggregationError."""
+    received = {str(site): opened.plain for site, opened in got.items()}
+    expected = _expected(study, current, got)
+    return judge(study.terms.rule, papers.protocol.rule_parameters, base, expected, received)
+
+
+def _expected(study: Study, current: Round, got: dict[MemberId, Opened]) -> Expected:
     consents = {each.site: each.consents for each in current.updates}
     rows = {str(site): _rows(opened.kept, consents[site], study.terms.row_cap) for site, opened in got.items()}
-    expected = Expected(study.terms.study, current.round, current.attempt, current.base, rows)
-    received = {str(site): opened.plain for site, opened in got.items()}
-    return aggregate_received(study.terms.rule, papers.protocol.rule_parameters, base, expected, received)
+    return Expected(study.terms.study, current.round, current.attempt, current.base, rows)
 
 
 def _rows(kept: KeptUpdate, consents: int, row_cap: int) -> int:

@@ -14,15 +14,15 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Final, Protocol
 
-from commonward.ledger.encoding import Digest, Encodable, encode
+from commonward.ledger.encoding import Digest
 from commonward.ledger.ids import MemberId, StudyId
 from commonward.ledger.rounds import Mode, Status
 from commonward.ledger.rounds.budget import affords
-from commonward.ledger.rounds.closing import keeps_updates
 from commonward.ledger.rounds.study import Round, Study
 from commonward.records.model import Model, Tensor
 from commonward.workflows.member_log import Event
 from commonward.workflows.office import Office
+from commonward.workflows.ports import Committed as Landed
 from commonward.workflows.ports import WorldError
 from commonward.workflows.replica import Executed
 from commonward.workflows.study_papers import StudyPapers
@@ -30,15 +30,19 @@ from commonward.workflows.submitting import LedgerRefused
 from commonward.workflows.training.alone import alone
 from commonward.workflows.training.attempts import Attempts
 from commonward.workflows.training.cohorts import Cohorts
+from commonward.workflows.training.contributing import Contributing
 from commonward.workflows.training.counting import Counting
+from commonward.workflows.training.ending import Ending
 from commonward.workflows.training.exchange import Exchange
 from commonward.workflows.training.manifests import Manifests
 from commonward.workflows.training.masks import Masks
 from commonward.workflows.training.models import Learners, MakeLearner, Models
-from commonward.workflows.training.papers import COUNTS, DEAL, MODEL, REVEAL, UPDATE, RoundPaper
+from commonward.workflows.training.outcome import Committed, Outcomes
+from commonward.workflows.training.pairs import Pairs
+from commonward.workflows.training.papers import COUNTS, DEAL, MODEL, OUTCOME, REVEAL, SEED, UPDATE, RoundPaper
 from commonward.workflows.training.progress import StudyProgress, progress_of
 from commonward.workflows.training.replaying import Replayed, replay
-from commonward.workflows.training.sidecar import sidecar
+from commonward.workflows.training.reports import Contributions, Report
 from commonward.workflows.training.site import Site, Waits
 
 __all__ = ["Heard", "Training"]
@@ -67,14 +71,17 @@ class Training:
     def __init__(self, office: Office, cohorts: Cohorts, learners: MakeLearner, *, auto_close: bool = True) -> None:
         """`auto_close`: as a proposer, close a study once its last round is final and its lineage is kept."""
         self._site = site = Site(office)
-        self._auto_close = auto_close
         self._learners = Learners(site, learners)
         self._models = Models(site, self._learners)
         self._masks = Masks(site)
         self._exchange = Exchange(site)
         self._manifests = Manifests(site, cohorts)
         self._attempts = Attempts(site, self._exchange, self._masks, self._learners, self._models)
-        self._counting = Counting(site)
+        self._pairs = Pairs(site)
+        self._counting = Counting(site, self._pairs)
+        self._outcomes = Outcomes(site)
+        contributing = Contributing(site, self._counting, self._exchange, self._learners, self._models)
+        self._ending = Ending(site, self._counting, contributing, self._outcomes, auto_close=auto_close)
         self._waits: dict[StudyId, str] = {}
         self._turns: dict[StudyId, asyncio.Lock] = {}
         self._papers: dict[StudyId, StudyPapers] = {}  # held against the ledger once: neither can change
@@ -87,6 +94,8 @@ class Training:
             REVEAL: self._masks.give_reveal,
             MODEL: self._models.give,
             COUNTS: self._counting.give,
+            SEED: self._pairs.give,
+            OUTCOME: self._outcomes.give,
         }
 
     def close(self) -> None:
@@ -170,14 +179,18 @@ class Training:
         self._papers[name] = papers
         await self._keep_final(study, papers)  # 1. what became final since
         if study.status.over:
-            await self._wind_up(study)
+            await self._ending.closed(study, papers)
+            if study.status == Status.SETTLED:
+                self._settled.add(name)
             return
         mine = self._site.enrolment(name)
         if mine is not None and mine.enrolled:
             if study.terms.mode == Mode.MASKED:
                 await self._masks.fetch_ahead(study)
             await self._attempt(study, papers)  # 2. the attempt that is open, also if we are leaving
-        await self._complete(self._found(name))  # 3. the end
+        study = self._found(name)
+        if study.status == Status.COMPLETE:
+            await self._ending.complete(study, papers)  # 3. the end
 
     async def _attempt(self, study: Study, papers: StudyPapers) -> None:
         name = study.terms.study
@@ -264,41 +277,8 @@ class Training:
         ):  # fmt: skip
             await self._models.after(study, study.round)
             self._here.add(here)
-        await self._counting.tend(study)
-
-    async def _complete(self, study: Study) -> None:
-        if study.status != Status.COMPLETE:
-            return
-        await self._keep_lineage(study)
-        if study.proposer == self._site.id and self._auto_close:
-            await self._site.office.studying.close(study.terms.study, b"", self._contributions(study))
-
-    def _contributions(self, study: Study) -> bytes:
-        """Open mode: [[site, rows it brought to the last round], ...]. Masked, nobody knows them."""
-        paper = self._site.store.final(study.terms.study, study.round)
-        if paper is None or study.terms.mode == Mode.MASKED:
-            return b""
-        rows: list[Encodable] = []
-        for each in Round.parse(paper.final).updates:
-            kept = self._site.store.update(study.terms.study, paper.round, paper.attempt, each.site)
-            rows.append([each.site, 0 if kept is None else kept.rows])
-        return encode(rows)
-
-    async def _keep_lineage(self, study: Study) -> None:
-        if self._site.store.lineage(study.terms.study) is None:
-            made = await sidecar(self._site, study)
-            self._site.store.put_lineage(study.terms.study, made.to_bytes())
-            self._site.reach("study.lineage.kept")
-
-    async def _wind_up(self, study: Study) -> None:
-        """Closed: kept for disputes, then destroyed."""
-        name = study.terms.study
-        if study.status == Status.CLOSED and study.round:
-            await self._keep_lineage(study)
-        if not keeps_updates(name, self._site.ledger.tip_time(), self._site.rounds):
-            self._site.store.destroy(name)
-            if study.status == Status.SETTLED:
-                self._settled.add(name)
+        if not study.status.over:
+            await self._counting.tend(study)
 
     # --------------------------------------------------------------------------------------------------------- reading
 
@@ -338,6 +318,21 @@ class Training:
         found = self._site.office.studying.study(study)
         papers = await self._site.office.studying.papers(study)
         return await alone(self._site, self._learners, self._models, found, papers)
+
+    async def ends(self, study: StudyId, words: str) -> Landed:
+        """As its proposer's people will: closes it, or takes a proposal back. Commits to what is known by now, and to
+        their words. Raises NoSuchStudy, LedgerRefused, LedgerAway."""
+        found = self._site.office.studying.study(study)
+        return await self._ending.close(found, await self._site.office.studying.papers(study), words)
+
+    async def outcome(self, study: StudyId) -> tuple[Report, Contributions | None] | None:
+        """What comes out beside the model: as its proposer committed to it, once it is closed; before, as far as this
+        site knows it. None before the last round is final, or while nobody gives it."""
+        return await self._outcomes.shown(study)
+
+    async def committed(self, study: StudyId) -> Committed:
+        """Whether what the proposer committed to when it closed a study is what this site made itself."""
+        return await self._outcomes.committed(self._site.office.studying.study(study))
 
     def sidecar(self, study: StudyId) -> bytes | None:
         """The lineage of its last model (`records.lineage`); None until its last round is final and cosigned."""

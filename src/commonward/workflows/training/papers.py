@@ -19,12 +19,15 @@ __all__ = [
     "COUNTS",
     "DEAL",
     "MODEL",
+    "OUTCOME",
     "REVEAL",
+    "SEED",
     "UPDATE",
     "Asked",
     "CheckpointPaper",
     "Given",
     "KeptUpdate",
+    "LeftOutPaper",
     "ManifestPaper",
     "RoundPaper",
     "RowsPaper",
@@ -42,6 +45,8 @@ DEAL: Final = "study/deal"
 REVEAL: Final = "study/reveal"
 MODEL: Final = "study/model"
 COUNTS: Final = "study/counts"
+SEED: Final = "study/seed"
+OUTCOME: Final = "study/outcome"
 
 UPDATE_COMMITMENT: Final = label_of(SubmitUpdate, "update")
 ROWS_COMMITMENT: Final = label_of(SubmitUpdate, "rows")
@@ -133,7 +138,7 @@ class RoundPaper(Message):
         model, state: digests of what it computed.
         metrics: tensors by which this site's test rows judge the model (`tensors_bytes`); empty where it did not.
         metrics_salt: of the commitment to them.
-        counts: the same under the masks of pairs alone (masked mode): what may leave.
+        counts: the same under masks that cancel in the sum over all sites of the round: what may leave.
         sums: the same of all sites together, once known.
         final: the ledger's Round, once final.
     """
@@ -148,6 +153,23 @@ class RoundPaper(Message):
     counts: bytes = b""
     sums: bytes = b""
     final: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOutPaper(Message):
+    """What the last model would be without one site, by this site's test rows.
+
+    Attributes:
+        model: its digest; empty where it is not defined, and `why`.
+        metrics, counts, sums: as of a `RoundPaper`.
+    """
+
+    site: MemberId
+    model: bytes
+    metrics: bytes
+    why: str = ""
+    counts: bytes = b""
+    sums: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Makes the lineage of a study's last model (`records.lineage`) from this site's papers and the ledger."""
 
-from commonward.ledger.encoding import decode
-from commonward.ledger.ids import MemberId
+from commonward.ledger.encoding import Digest, decode
+from commonward.ledger.ids import MemberId, StudyId
 from commonward.ledger.members import key_key
 from commonward.ledger.rounds import Countersign, Manifest, manifest_digest, quorum
 from commonward.ledger.rounds.study import Round, Study
@@ -12,7 +12,7 @@ from commonward.workflows.ports import Entry
 from commonward.workflows.reading import transaction_of
 from commonward.workflows.training.site import Site, Waits
 
-__all__ = ["sidecar"]
+__all__ = ["metrics_signed", "sidecar"]
 
 
 async def sidecar(site: Site, study: Study) -> Lineage:
@@ -82,6 +82,24 @@ def _countersignatures(site: Site, study: Study, last: Round) -> list[Entry]:
             said = (payload.study, payload.round, payload.attempt, payload.chain)
             if said == (study.terms.study, last.round, last.attempt, last.chain):
                 found.append(page[0])
+    return found
+
+
+def metrics_signed(site: Site, study: StudyId, ended: Round) -> dict[MemberId, Digest]:
+    """What each site's accepted countersignature of a final round commits to as the counts of its own test rows."""
+    assert ended.fixed is not None
+    wanted, found = {each.site for each in ended.signed}, dict[MemberId, Digest]()
+    at = _first_after(site, ended.fixed)
+    while len(found) < len(wanted):
+        page = site.ledger.entries(at, 1, (Countersign.KIND,))
+        if not page:
+            break
+        at = page[0].index + 1
+        member, payload = page[0].member, transaction_of(page[0]).payload
+        if page[0].code != 0 or member not in wanted or not isinstance(payload, Countersign):
+            continue
+        if (payload.study, payload.round, payload.attempt) == (study, ended.round, ended.attempt):
+            found[member] = payload.metrics
     return found
 
 

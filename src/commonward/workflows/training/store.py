@@ -15,6 +15,7 @@ from commonward.workflows.training.papers import (
     CheckpointPaper,
     Given,
     KeptUpdate,
+    LeftOutPaper,
     ManifestPaper,
     RoundPaper,
     RowsPaper,
@@ -44,6 +45,8 @@ class Store:
         self._reveals = Drawer(vault, sealing, "study-reveals", Given)
         self._rounds = Drawer(vault, sealing, "study-rounds", RoundPaper)
         self._models = Drawer(vault, sealing, "study-models", CheckpointPaper)
+        self._left_out = Drawer(vault, sealing, "study-left-out", LeftOutPaper)
+        self._outcomes = Drawer(vault, sealing, "study-outcomes", Given)
         self._lineages = Drawer(vault, sealing, "study-lineages", Given)
 
     def _name(self, kind: str, *parts: bytes | int | str) -> bytes:
@@ -150,6 +153,21 @@ class Store:
     def put_model(self, study: StudyId, model: Model, state: Digest | None) -> None:
         name = self._name("model", study, model.digest, state or b"")
         self._models.put(name, CheckpointPaper(model_bytes(model)), under=study)
+
+    def left_out(self, study: StudyId, site: str) -> LeftOutPaper | None:
+        """What the last model would be without a site."""
+        return self._left_out.get(self._name("left out", study, site))
+
+    def put_left_out(self, study: StudyId, paper: LeftOutPaper) -> None:
+        self._left_out.put(self._name("left out", study, paper.site), paper, under=study)
+
+    def outcome(self, study: StudyId) -> bytes | None:
+        """What its proposer committed to when it closed it, with the salts that open it."""
+        found = self._outcomes.get(self._name("outcome", study))
+        return None if found is None else found.data
+
+    def put_outcome(self, study: StudyId, data: bytes) -> None:
+        self._outcomes.put(self._name("outcome", study), Given(1, data))
 
     def lineage(self, study: StudyId) -> bytes | None:
         found = self._lineages.get(self._name("lineage", study))
