@@ -27,6 +27,7 @@ from commonward.apps.errors import CannotListen
 from commonward.apps.founding import GENESIS
 from commonward.apps.settings import FILE, BadSettings, Settings
 from commonward.apps.studies.hosting import InstalledLearners, gather
+from commonward.apps.studies.pictures import copies
 from commonward.ledger.genesis import Genesis, GenesisError, SignedGenesis
 from commonward.ledger.ids import Algorithm, BlockTime, KeyId, MemberId, Purpose, key_id
 from commonward.ledger.members import Roll
@@ -235,7 +236,7 @@ class Node:
         )
         self.office = Office(self.member, open_stamping(settings))
         self.learners = InstalledLearners(settings.data)
-        self.cohorts = VaultCohorts(self.office.research, gather)
+        self.cohorts = VaultCohorts(self.office.research, gather, copies)
         self.training = Training(self.office, self.cohorts, self.learners)
         self.office.desk.handlers.update(self.training.handlers)
 

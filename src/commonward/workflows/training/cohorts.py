@@ -11,11 +11,12 @@ from typing import Final, NamedTuple, Protocol
 
 from commonward.ledger.encoding import Digest, digest, encode
 from commonward.ledger.ids import StudyId
+from commonward.records.images.duplicates import Pair
 from commonward.records.table import Table
 from commonward.workflows.research_consents import ResearchConsents
 from commonward.workflows.study_papers import StudyPapers
 
-__all__ = ["CohortFailed", "Cohorts", "Gather", "Gathered", "Rows", "Source", "VaultCohorts", "record_of"]
+__all__ = ["CohortFailed", "Cohorts", "Copies", "Gather", "Gathered", "Rows", "Source", "VaultCohorts", "record_of"]
 
 _SEVERAL_LABEL: Final = "commonward cohort row v1"
 
@@ -26,11 +27,17 @@ class CohortFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """A cohort at this site. `records` (32 bytes) and `consents` (16 bytes) stand beside the table's rows."""
+    """A cohort at this site. `records` (32 bytes) and `consents` (16 bytes) stand beside the table's rows.
+
+    `patients`: what the hospital's own systems call them, for sentences that its own people read; it goes nowhere else.
+    `copies`: pairs of rows that have the same picture, or nearly: one person under two names, or a picture filed wrong.
+    """
 
     table: Table
     records: tuple[bytes, ...]
     consents: tuple[bytes, ...]
+    patients: tuple[str, ...] = ()
+    copies: tuple[Pair, ...] = ()
 
 
 class Cohorts(Protocol):
@@ -52,6 +59,9 @@ class Gathered(Protocol):
     """What a view made: a table, and beside each row the records it was made of."""
 
     @property
+    def patients(self) -> Sequence[str]: ...
+
+    @property
     def table(self) -> Table: ...
 
     @property
@@ -60,6 +70,14 @@ class Gathered(Protocol):
 
 Gather = Callable[[bytes, Iterable[tuple[Source, bytes]]], Gathered]
 """(the cohort's definition, records as stored bytes) -> its rows. Raises ValueError for what it cannot read."""
+
+
+Copies = Callable[[Table], Sequence[Pair]]
+"""Pairs of rows whose pictures are the same, or nearly; none for a table without pictures."""
+
+
+def _no_copies(table: Table) -> Sequence[Pair]:
+    return ()
 
 
 def record_of(fingerprints: Iterable[bytes]) -> Digest:
@@ -71,9 +89,10 @@ def record_of(fingerprints: Iterable[bytes]) -> Digest:
 class VaultCohorts:
     """From the vault, through views."""
 
-    def __init__(self, consents: ResearchConsents, gather: Gather) -> None:
+    def __init__(self, consents: ResearchConsents, gather: Gather, copies: Copies = _no_copies) -> None:
         self._consents = consents
         self._gather = gather
+        self._copies = copies
 
     async def rows(self, study: StudyId, papers: StudyPapers) -> Rows:
         """As `Cohorts.rows`."""
@@ -83,7 +102,7 @@ class VaultCohorts:
             for held in patient.held
         ]
         try:
-            gathered = await asyncio.to_thread(self._gather, papers.cohort, records)
+            gathered, copies = await asyncio.to_thread(self._looked, papers.cohort, records)
         except ValueError as cause:
             raise CohortFailed(f"the cohort of study {study.hex()} cannot be read here: {cause}") from cause
         names, consents = [], []
@@ -93,4 +112,8 @@ class VaultCohorts:
                 raise CohortFailed(f"expected a row of one patient's records, got one under {len(under)} consents")
             names.append(record_of(each.fingerprint for each in sources))
             consents.append(under.pop())
-        return Rows(gathered.table, tuple(names), tuple(consents))
+        return Rows(gathered.table, tuple(names), tuple(consents), tuple(gathered.patients), tuple(copies))
+
+    def _looked(self, cohort: bytes, records: list[tuple[Source, bytes]]) -> tuple[Gathered, Sequence[Pair]]:
+        gathered = self._gather(cohort, records)
+        return gathered, self._copies(gathered.table)

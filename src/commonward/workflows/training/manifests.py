@@ -3,6 +3,11 @@
 Withdrawn rows leave with the old manifest: its tables are overwritten, and no attempt takes the site in before the
 ledger has the new one. Consents that came since the last manifest come in with the next. Who is kept apart to judge
 the model by is settled by the first manifest; whoever joins later is learnt from.
+
+A row is a patient. Where two rows have the same picture, one person stands under two names, or a picture was filed with
+the wrong patient: a model would be judged by what it learnt from, and a person's privacy counted twice. Such a manifest
+is not made until the hospital has put it right. The sentence names its own patients, for its own people; it is kept
+nowhere and goes to nobody.
 """
 
 from typing import Final
@@ -26,6 +31,9 @@ _AGAIN: Final = frozenset({ManifestTooOld.code, AboveCounter.code, HeldOutChange
 """The consents changed while it was on its way: a new one may stand."""
 
 _ROW: Final = 48
+_NAMED: Final = 5
+_LOOK_AGAIN_MS: Final = 20_000
+"""A cohort with copies is gathered again so often, or when a consent came or went: reading pictures takes seconds."""
 
 
 def manifest_of(paper: ManifestPaper, row_cap: int) -> Manifest:
@@ -43,6 +51,7 @@ class Manifests:
     def __init__(self, site: Site, cohorts: Cohorts) -> None:
         self._site = site
         self._cohorts = cohorts
+        self._copied: dict[StudyId, tuple[int, int, Waits]] = {}
 
     def standing(self, study: StudyId) -> ManifestPaper | None:
         """The one that the ledger has, if it was made after the last withdrawal."""
@@ -84,6 +93,9 @@ class Manifests:
         return all(each is not None and each.live(now) for each in found)
 
     async def _plan(self, study: StudyId, papers: StudyPapers, row_cap: int) -> ManifestPaper:
+        consents, now = self._site.office.research.count(study).open, self._site.member.now()
+        if (copied := self._copied.get(study)) and copied[0] == consents and now < copied[1] + _LOOK_AGAIN_MS:
+            raise copied[2]
         try:
             rows = await self._cohorts.rows(study, papers)
         except CohortFailed as cause:
@@ -92,6 +104,11 @@ class Manifests:
             raise Waits("consents: no row of a patient who consented is here")
         before = self._site.store.manifest(study)
         test = self._kept_apart(study, rows, papers.protocol.test_share, before)
+        try:
+            _refuse_copies(rows, test)
+        except Waits as found:
+            self._copied[study] = consents, now, found
+            raise
         packed = {
             part: b"".join(
                 record + consent
@@ -145,6 +162,29 @@ class Manifests:
 
 def _holds(packed: bytes, name: bytes) -> bool:
     return bool(name) and any(packed[at : at + 16] == name for at in range(0, len(packed), 16))
+
+
+def _refuse_copies(rows: Rows, test: frozenset[bytes]) -> None:
+    """Raises Waits where the same picture, or nearly, stands in train and test; and where the very same stands under
+    two patients of one side. A near copy on one side may be chance, and spoils no judgement: the page told of it."""
+    across, double = [], []
+    for pair in rows.copies:
+        sides = {rows.consents[at] in test for at in (pair.first, pair.second)}
+        if len(sides) == 2:
+            across.append(pair)
+        elif pair.exact:
+            double.append(pair)
+    for found, where in ((across, "one to learn from and one to judge by"), (double, "under two patients")):
+        if found:
+            named = "; ".join(f"{_name(rows, each.first)} and {_name(rows, each.second)}" for each in found[:_NAMED])
+            raise Waits(
+                f"copies: {len(found)} pictures are the same or nearly, {where}: of the patients {named}. Correct "
+                "whose picture it is, or join the two names of one person; then this goes on by itself"
+            )
+
+
+def _name(rows: Rows, at: int) -> str:
+    return rows.patients[at] if rows.patients else f"row {at}"
 
 
 def _tables(rows: Rows, test: frozenset[bytes], manifest: Digest) -> RowsPaper:
