@@ -15,7 +15,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from commonward.adapters.keys import KeyFileExposed, KeyFileMissing, KeyFileUnreadable
-from commonward.apps.api import care, custody, evidence, governance, keys, speaking, status, studies, study_alone
+from commonward.apps.api import care, custody, evidence, governance, keys, speaking, status, studies, study_own
 from commonward.apps.api.words import BadWord
 from commonward.apps.settings import BadSettings
 from commonward.apps.studies.file import BadStudyFile
@@ -77,7 +77,7 @@ def control_app(node: Node) -> FastAPI:
     """All routes over one node."""
     app = FastAPI(title="Commonward control API", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
     app.state.node = node
-    for group in (status, care, custody, evidence, governance, keys, speaking, studies, study_alone):
+    for group in (status, care, custody, evidence, governance, keys, speaking, studies, study_own):
         app.include_router(group.router)
     for kind, code in _STATUS.items():
         app.add_exception_handler(kind, _handler(code))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from commonward.adapters.keys import StaffKey
 from commonward.apps import founding, running
 from commonward.apps.api.client import ControlClient
 from commonward.apps.intake import Intake, Taken, find
-from commonward.apps.planning import NOBODY
+from commonward.apps.planning import FOLLOWS, NOBODY
 from commonward.apps.settings import Address, Settings, load
 from commonward.apps.wiring import WallClock, open_authority
 from commonward.ledger.ids import MemberId
@@ -26,6 +28,7 @@ from commonward.records.jurisdiction import default_jurisdiction
 from commonward.records.sensitivity import default_sensitivity
 
 TICK_MS = 1000
+_SPOKEN_S = 10.0
 
 
 class StoryBroken(Exception):
@@ -64,7 +67,13 @@ class Voice:
 
     @contextmanager
     def progress(self, what: str, total: float | None = None) -> Iterator[Any]:
-        """A bar, or a spinner when there is no telling how long; `advance(done)` moves it."""
+        """A bar, or a spinner when there is no telling how long; `advance(done)` moves it.
+
+        Without a terminal a line now and then, where it takes long.
+        """
+        if not self.console.is_terminal:
+            yield self._spoken(what, total)
+            return
         bars = Progress(
             TextColumn("   "), SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(),
             console=self.console, transient=True,
@@ -73,18 +82,42 @@ class Voice:
             task = bars.add_task(what, total=total)
             yield lambda done: bars.update(task, completed=done)
 
+    def _spoken(self, what: str, total: float | None) -> Callable[[float], None]:
+        told = time.monotonic()
+
+        def advance(done: float) -> None:
+            nonlocal told
+            if time.monotonic() - told >= _SPOKEN_S:
+                told = time.monotonic()
+                share = f": {done / total:.0%}" if total else ""
+                self.say(f"… {what}{share}")
+
+        return advance
+
     @property
     def seconds(self) -> float:
         return time.monotonic() - self._started
 
 
 class Stage:
-    """The consortium in `directory`, running."""
+    """The consortium in `directory`, running.
 
-    def __init__(self, directory: Path, voice: Voice, engine: str = "solo") -> None:
+    `cast`: its members as `planning.plan` reads them, the authority among them; none are the five of the main demo.
+    `follows`: who follows without a vote in consensus where the members order together, because four are enough.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        voice: Voice,
+        engine: str = "solo",
+        cast: Sequence[str] = (),
+        follows: frozenset[str] = FOLLOWS,
+    ) -> None:
         self.directory = directory
         self.voice = voice
         self.engine = engine
+        self._cast, self._follows = tuple(cast), follows
         self._controls: dict[str, ControlClient] = {}
 
     def found(self, port: int) -> founding.Founded:
@@ -93,10 +126,13 @@ class Stage:
             running.stop(self.directory)
             shutil.rmtree(self.directory)
         solo = self.engine == "solo"
+        wanted = founding.plan(self._cast, "127.0.0.1", port, self.engine)
+        if not solo:
+            wanted = [replace(each, weight=0) if each.id in self._follows else each for each in wanted]
         with self.voice.progress("making keys and certificates for five members"):
             return founding.found(
                 self.directory,
-                founding.plan((), "127.0.0.1", port, self.engine),
+                wanted,
                 name="Demo consortium",
                 operator=MemberId("authority") if solo else NOBODY,
                 sequencer=Address(host="127.0.0.1", port=port) if solo else None,
@@ -118,7 +154,7 @@ class Stage:
 
     @property
     def members(self) -> list[str]:
-        return [member for member, *_ in founding.DEMO]
+        return [each.partition(":")[0] for each in self._cast] or [member for member, *_ in founding.DEMO]
 
     def data(self, member: str) -> Path:
         return self.directory / "members" / member
@@ -138,6 +174,14 @@ class Stage:
         with Intake(self.settings(member)) as intake, self.voice.progress(what, float(found.size)) as advance:
             await intake.take(found, taken, lambda so_far: advance(so_far.bytes))
         return taken
+
+    def anchored(self, member: str) -> bool:
+        """Whether the ledger has a root over every record that this member has taken in."""
+        path = self.data(member) / "vault.sqlite"
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as vault:
+            last = vault.execute("select coalesce(max(number), 0) from records").fetchone()[0]
+            done = vault.execute('select coalesce(max("last"), 0) from batches where log_index >= 0').fetchone()[0]
+        return bool(done >= last > 0)
 
     def employ(self, member: str, number: str, role: str, department: str) -> None:
         """A day certificate for one person, as signing in at a member's desk would give."""

@@ -114,15 +114,8 @@ class _Story:
         again = (await self.stage.ingest(NORTH, first, "north: the same files again")).report
         self._must(again.records == 0, f"the same files again made {again.records} new records")
         self.voice.good(f"north: the same files again: nothing new, {again.duplicates} known already")
-        self.stage.until(lambda: self._anchored(NORTH), "north's records to be anchored")
+        self.stage.until(lambda: self.stage.anchored(NORTH), "north's records to be anchored")
         self.voice.good("anchored: the ledger holds one root for them all, and not how many they are")
-
-    def _anchored(self, member: str) -> bool:
-        path = self.stage.data(member) / "vault.sqlite"
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as vault:
-            last = vault.execute("select coalesce(max(number), 0) from records").fetchone()[0]
-            done = vault.execute('select coalesce(max("last"), 0) from batches where log_index >= 0').fetchone()[0]
-        return bool(done >= last > 0)
 
     # 3
     async def enrolment(self) -> None:
@@ -294,7 +287,7 @@ class _Story:
             "south's acknowledgement",
         )
         old = next(each for each in self._display(self.tag) if each["recalled"])
-        self.stage.until(lambda: self._anchored(NORTH), "the corrected result to be anchored")
+        self.stage.until(lambda: self.stage.anchored(NORTH), "the corrected result to be anchored")
         self.tag = self._fetch()["tag"]
         new = next(each for each in self._display(self.tag) if _resource(each)["id"] == _resource(old)["id"])
         self.voice.good(f"south was told and marked its copy: {_what(old)} {_value(old)}, {old['recalled']}")
