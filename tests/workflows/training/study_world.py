@@ -140,6 +140,7 @@ class Study:
         evaluate_every: int = 1,
         contributions: bool | None = None,
         per_site: bool | None = None,
+        settings: Mapping[str, Setting] | None = None,
         **bent: Any,
     ) -> "Study":
         """Proposed by north, approved, with consents at every site, and enrolled."""
@@ -147,8 +148,9 @@ class Study:
             node._submit_ms = 60_000  # nothing may turn on how fast the machine is
         self = cls(c, sites)
         protocol = Protocol(
-            "A line", "to learn it", "line", settings_bytes({"rate": 500}), (parameters or Parameters(f=0)).to_bytes(),
-            test_share, evaluate_every, contributions=contributions, per_site=per_site,
+            "A line", "to learn it", "line", settings_bytes(settings or {"rate": 500}),
+            (parameters or Parameters(f=0)).to_bytes(), test_share, evaluate_every,
+            contributions=contributions, per_site=per_site,
         )  # fmt: skip
         first = EMPTY_MODEL if rule is Rule.SUM else FIRST
 

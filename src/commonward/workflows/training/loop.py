@@ -41,6 +41,7 @@ from commonward.workflows.training.outcome import Committed, Outcomes
 from commonward.workflows.training.pairs import Pairs
 from commonward.workflows.training.papers import COUNTS, DEAL, MODEL, OUTCOME, REVEAL, SEED, UPDATE, RoundPaper
 from commonward.workflows.training.progress import StudyProgress, progress_of
+from commonward.workflows.training.releases import RELEASE, Releases
 from commonward.workflows.training.replaying import Replayed, replay
 from commonward.workflows.training.reports import Contributions, Report
 from commonward.workflows.training.site import Site, Waits
@@ -80,6 +81,7 @@ class Training:
         self._pairs = Pairs(site)
         self._counting = Counting(site, self._pairs)
         self._outcomes = Outcomes(site)
+        self.releases = Releases(site)
         contributing = Contributing(site, self._counting, self._exchange, self._learners, self._models)
         self._ending = Ending(site, self._counting, contributing, self._outcomes, auto_close=auto_close)
         self._waits: dict[StudyId, str] = {}
@@ -96,6 +98,7 @@ class Training:
             COUNTS: self._counting.give,
             SEED: self._pairs.give,
             OUTCOME: self._outcomes.give,
+            RELEASE: self.releases.give,
         }
 
     def close(self) -> None:

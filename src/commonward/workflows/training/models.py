@@ -11,6 +11,7 @@ from commonward.records.table import Table
 from commonward.workflows.study_papers import StudyPapers
 from commonward.workflows.training.papers import MODEL, Asked, Given, ManifestPaper, model_bytes, read_model_bytes
 from commonward.workflows.training.ports import Learner, LearnerError
+from commonward.workflows.training.releases import counts
 from commonward.workflows.training.site import NotServed, Site, Waits
 
 __all__ = ["Learners", "MakeLearner", "Models"]
@@ -136,14 +137,15 @@ class Models:
         return None
 
     async def give(self, asker: MemberId, body: bytes) -> bytes:
-        """Models are for the study's sites, its proposer, and who may view what comes out. Raises NotServed."""
+        """Models are for the study's sites, its proposer, and who may view what comes out; the sums of statistics are
+        for its sites alone, and the others see the tables made of them (`releases`). Raises NotServed."""
         asked = Asked.parse(body)
         found = self._site.rounds.study(asked.study)
         papers = self._site.office.studying.held(asked.study)
         viewers = () if papers is None else papers.viewers
-        if found is None or (
-            asker != found.proposer and asker not in viewers and self._site.rounds.site(asked.study, asker) is None
-        ):
+        viewing = found is not None and (asker == found.proposer or asker in viewers)
+        exact = papers is not None and counts(papers)
+        if found is None or (self._site.rounds.site(asked.study, asker) is None and (exact or not viewing)):
             raise NotServed(f"models of study {asked.study.hex()} are not for {asker}")
         try:
             digest, state = Digest(asked.name), Digest(bytes.fromhex(asked.site))
