@@ -4,6 +4,7 @@ import zlib
 from base64 import b64decode
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
@@ -46,7 +47,7 @@ def replay(data: Path, *more: object) -> Ran:
     return commonward("photographs", "replay", "--data", data, "--json", *more)
 
 
-def held(data: Path, *patients: str) -> list[dict]:
+def held(data: Path, *patients: str) -> list[dict[str, Any]]:
     """The records of these patients as the vault has them."""
     with Intake(load(data)) as intake:
         names = sorted(intake.identity.patient("his", each) for each in patients)

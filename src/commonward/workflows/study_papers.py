@@ -63,6 +63,8 @@ class Protocol(Message):
         synthetic: the records were made by a program; absent where they are patients'. Every figure then says so.
         statements: what only people know of it, for its model card ([[item, text], ...], as `settings_bytes` writes
             them): whom it is for, how the truth was found, who paid.
+        label_shares: where the label is a class: [[class, how many of a thousand at the proposer], ...], as
+            `settings_bytes` writes them.
         contributions: what the last model would be without each site is measured, and committed to at the end (open
             mode). It costs a site one evaluation for each of the sites.
         per_site: each site's own counts by the last model leave it, once, at the end (open mode). Exact counts are
@@ -83,6 +85,7 @@ class Protocol(Message):
     statements: bytes | None = None
     contributions: bool | None = None
     per_site: bool | None = None
+    label_shares: bytes | None = None
 
     def __post_init__(self) -> None:
         if not self.title or not self.learner:
@@ -98,6 +101,9 @@ class Protocol(Message):
         except AggregationError as cause:
             raise MessageError(f"parameters: {cause}") from cause
         read_settings(self.settings)
+        shares = read_settings(self.label_shares or NOTHING)
+        if not all(isinstance(each, int) and 0 <= each <= 1000 for each in shares.values()):
+            raise MessageError("label_shares: expected for each class a share from 0 to 1000 of a thousand")
         if not all(isinstance(each, str) for each in read_settings(self.statements or NOTHING).values()):
             raise MessageError("statements: expected a text for each item")
 
@@ -108,6 +114,11 @@ class Protocol(Message):
     @property
     def learner_settings(self) -> dict[str, Setting]:
         return read_settings(self.settings)
+
+    @property
+    def class_shares(self) -> dict[str, int]:
+        """Class -> its share at the proposer, of a thousand; empty where the label is no class, or nothing is said."""
+        return {name: each for name, each in read_settings(self.label_shares or NOTHING).items() if type(each) is int}
 
     @property
     def card_statements(self) -> dict[str, str]:

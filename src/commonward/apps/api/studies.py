@@ -16,6 +16,7 @@ from commonward.apps.api.words import BadWord, to_bytes
 from commonward.apps.studies.file import read
 from commonward.apps.studies.hosting import columns_of
 from commonward.apps.studies.look import look
+from commonward.apps.studies.look_pictures import pictures_of
 from commonward.apps.studies.outcome import contributions_told, per_site_told
 from commonward.apps.studies.telling import local_told, shares, told, told_briefly
 from commonward.apps.wiring import Node
@@ -208,8 +209,10 @@ async def _looked(node: Node, wanted: StudyId, papers: StudyPapers) -> dict[str,
         columns, installed = described.columns, described.digest.hex()
     except LearnerError as why:
         columns, installed = (), str(why)
+    pictures = await asyncio.to_thread(pictures_of, rows)
     page = look(
-        rows.table, node.office.research.count(wanted).open, columns, protocol.label, protocol.label_share
+        rows.table, node.office.research.count(wanted).open, columns, protocol.label, protocol.label_share,
+        protocol.class_shares, pictures,
     )  # fmt: skip
     return {"study": wanted.hex(), "title": protocol.title, "learner": protocol.learner, "installed": installed, **page}
 

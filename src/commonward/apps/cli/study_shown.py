@@ -9,6 +9,7 @@ import typer
 from commonward.apps.api.client import ControlClient
 from commonward.apps.cli.output import REFUSED, err
 from commonward.apps.cli.plain import plain, when
+from commonward.apps.studies.look_pictures import camera_table
 
 __all__ = ["Which", "full", "page", "refused", "shown"]
 
@@ -73,6 +74,16 @@ def _round(each: dict[str, Any]) -> str:
     )
 
 
+def _class(label: str, each: dict[str, Any]) -> str:
+    beside = "" if each["proposer"] is None else f"; {each['proposer']:.0%} at the proposer"
+    share = "none" if each["share"] is None else f"{each['share']:.0%} ({each['low']:.0%} to {each['high']:.0%})"
+    return f"    {plain(label)} {plain(each['class']):<12} {each['count']:>6} rows, {share}{beside}"
+
+
+def _cells(row: list[str]) -> list[str]:
+    return [f"{plain(row[0][:28]):<28}", *(f"{plain(each[:10]):>10}" for each in row[1:])]
+
+
 def page(found: dict[str, Any]) -> str:
     """A site's own rows."""
     lines = [
@@ -89,5 +100,12 @@ def page(found: dict[str, Any]) -> str:
             f"    {plain(label['name'])} above 0 in {label['share']:.0%} ({label['low']:.0%} to {label['high']:.0%})"
             f" of rows{beside}"
         )
+    if found.get("classes"):
+        lines += [_class(found["classes"]["name"], each) for each in found["classes"]["shares"]]
+    if found.get("cameras"):
+        head, rows = camera_table(found)
+        lines += ["    " + " ".join(_cells(each)) for each in (head, *rows)]
+    if found.get("pictures"):
+        lines.append(f"    {found['pictures']['read']} pictures read, {len(found['pictures']['copies'])} pairs alike")
     lines += [f"    [yellow]![/yellow] {plain(each)}" for each in found["warnings"]] or ["    Nothing odd was found."]
     return "\n".join(lines)

@@ -134,7 +134,7 @@ class _Reader:
         name = learner.get("name")
         if not isinstance(name, str) or not name.isidentifier():
             self._bad("learner.name", "the name of an installed learner, of letters, digits and _", name)
-        share = self._share("label_share", None)
+        share, shares = self._label_share()
         settings = settings_bytes(self._settings(learner, noise))
         try:
             return Protocol(
@@ -142,6 +142,7 @@ class _Reader:
                 parameters.to_bytes(), self._share("test_share", Decimal("0.2")) or 0,
                 self._number("evaluate_every", 1, 1000, 1) or 1, noise, self._text("label", 200, ""), share,
                 self._synthetic(), self._statements(), contributions=shown[0], per_site=shown[1],
+                label_shares=shares,
             )  # fmt: skip
         except MessageError as cause:
             raise BadStudyFile(f"{self._name}: {cause}") from cause
@@ -334,6 +335,16 @@ class _Reader:
         if type(value) is not int or not low <= value <= high:
             self._bad(where, f"a whole number from {low} to {high}", value)
         return value
+
+    def _label_share(self) -> tuple[int | None, bytes | None]:
+        """A share above 0, or one for each class: {bacterial = 0.4, fungal = 0.2, ...}."""
+        value = self._tree.get("label_share")
+        if not isinstance(value, dict):
+            return self._share("label_share", None), None
+        found = {str(name): self._scaled(f"label_share.{name}", each, 1000) for name, each in value.items()}
+        if not found or min(found.values()) < 0 or sum(found.values()) != 1000:
+            self._bad("label_share", "a share for each class, which add up to 1", value)
+        return None, settings_bytes(found)
 
     def _share(self, key: str, usual: Decimal | None) -> int | None:
         value = self._tree.get(key, usual)

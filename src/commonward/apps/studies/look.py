@@ -1,18 +1,19 @@
 """The page that a site's people read before they enrol: what their own rows look like to this study.
 
 It is made of this site's rows alone and shown to this site alone. What it warns of are the things that have spoiled
-models before: a label that is much rarer or commoner here than where the study was written, columns that are always the
-same or never there, and zeros that stand for "not measured".
+models before: a label or class that is much rarer or commoner here than where the study was written, columns that are
+always the same or never there, zeros that stand for "not measured", and of photographs what `look_pictures` says.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import sqrt
 from statistics import median
 from typing import Any, Final
 
+from commonward.apps.studies.look_pictures import Pictures, cameras, pictured
 from commonward.ledger.encoding import Digest, digest
 from commonward.records.table import Cell, Table, Type
 
@@ -24,6 +25,9 @@ _SHIFT: Final = 0.15
 
 _MANY_MISSING: Final = 0.5
 _FEW_ROWS: Final = 20
+_MOST_CLASSES: Final = 30
+"""A text column of more values than these is no class."""
+
 _ISOLATED: Final = 0.25
 """A zero is odd where the smallest other value is more than this part of the usual one, and values are many."""
 
@@ -37,7 +41,15 @@ def wilson(hits: int, of: int, z: float = 1.96) -> tuple[float, float]:
     return max(0.0, (middle - half) / (1 + square / of)), min(1.0, (middle + half) / (1 + square / of))
 
 
-def look(table: Table, consents: int, wanted: Sequence[str], label: str, expected: int | None) -> dict[str, Any]:
+def look(
+    table: Table,
+    consents: int,
+    wanted: Sequence[str],
+    label: str,
+    expected: int | None,
+    classes: Mapping[str, int] | None = None,
+    pictures: Pictures | None = None,
+) -> dict[str, Any]:
     """The page as JSON.
 
     Args:
@@ -46,6 +58,8 @@ def look(table: Table, consents: int, wanted: Sequence[str], label: str, expecte
         wanted: columns that the learner reads.
         label: the column to predict; "" where there is none.
         expected: share of labels above 0 at the proposer, of a thousand; None where it does not say.
+        classes: of a label that is a class: each one's share at the proposer, of a thousand.
+        pictures: where the table has photographs, what was seen of them.
     """
     columns = [_column(each.name, each.type, table.cells(each.name)) for each in table.columns]
     warnings = [warning for each in columns for warning in each["warnings"]]
@@ -55,11 +69,16 @@ def look(table: Table, consents: int, wanted: Sequence[str], label: str, expecte
         warnings.append(f"only {len(table)} rows: what is learnt here will be mostly chance")
     lacking = sorted(set(wanted) - set(table.names))
     warnings += [f"{each}: the learner reads it, and the study's views do not give it" for each in lacking]
-    found = {
+    types = {each.name: each.type for each in table.columns}
+    is_class = types.get(label) is Type.TEXT
+    found: dict[str, Any] = {
         "rows": len(table),
         "consents": consents,
         "columns": columns,
-        "label": _shift(table, label, expected, warnings) if label in table.names else None,
+        "label": _shift(table, label, expected, warnings) if label in types and not is_class else None,
+        "classes": _classes(table, label, classes or {}, warnings) if is_class else None,
+        "cameras": cameras(table, label if is_class else "", warnings),
+        "pictures": None if pictures is None else pictured(pictures, warnings),
         "warnings": warnings,
     }
     return {**found, "digest": page_digest(found).hex()}
@@ -80,7 +99,7 @@ def _column(name: str, kind: Type, cells: Sequence[Cell]) -> dict[str, Any]:
         warnings.append(f"{name}: never there")
     elif cells and missing / len(cells) >= _MANY_MISSING:
         warnings.append(f"{name}: missing in {missing} of {len(cells)} rows")
-    elif distinct == 1 and len(cells) > 1:
+    elif distinct == 1 and len(cells) > 1 and name != "device":  # one camera is usual; of several, `cameras` tells
         warnings.append(f"{name}: always the same")
     said: dict[str, Any] = {
         "name": name, "type": kind.value, "missing": missing, "distinct": distinct, "warnings": warnings
@@ -108,3 +127,28 @@ def _shift(table: Table, label: str, expected: int | None, warnings: list[str]) 
             warnings.append(f"{label}: above 0 in {share:.0%} of rows here, {expected / 1000:.0%} at the proposer")
     return {"name": label, "above_zero": above, "of": len(cells), "share": share, "low": low, "high": high,
             "proposer": None if expected is None else expected / 1000}  # fmt: skip
+
+
+def _classes(table: Table, label: str, expected: Mapping[str, int], warnings: list[str]) -> dict[str, Any] | None:
+    """How the classes are shared out here, beside the proposer's."""
+    cells = [each for each in table.cells(label) if isinstance(each, str)]
+    names = sorted({*cells, *expected})
+    if len(names) > _MOST_CLASSES:
+        warnings.append(f"{label}: {len(names)} different values; it does not look like a class")
+        return None
+    if cells and len(set(cells)) == 1:
+        warnings.append(f"{label}: every row here is {cells[0]}, so nothing can be judged by these rows alone")
+    shares = []
+    for name in names:
+        count = cells.count(name)
+        low, high = wilson(count, len(cells))
+        there = expected[name] / 1000 if name in expected else None
+        share = count / len(cells) if cells else None
+        if expected and there is None:
+            warnings.append(f"{label}: {count} rows are {name}, a class that the proposer does not have")
+        elif cells and there and not count:
+            warnings.append(f"{label}: no row is {name} here; {there:.0%} at the proposer")
+        elif share is not None and there is not None and abs(share - there) > _SHIFT and not low <= there <= high:
+            warnings.append(f"{label}: {name} is {share:.0%} of rows here, {there:.0%} at the proposer")
+        shares.append({"class": name, "count": count, "share": share, "low": low, "high": high, "proposer": there})
+    return {"name": label, "of": len(cells), "shares": shares}
