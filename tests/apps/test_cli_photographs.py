@@ -21,6 +21,7 @@ from commonward.apps.studies.hosting import gather
 from commonward.apps.wiring import WallClock
 from commonward.records.envelope import open_record, unwrap_key
 from commonward.workflows.member_log import Event
+from commonward.workflows.training.cohorts import Source
 from tests.cli_world import Ran, commonward, copied, found_pilot
 from tests.imagekit import dicom, jpeg, png, put, written
 
@@ -113,7 +114,7 @@ def test_a_list_becomes_records_and_every_bad_file_is_refused_by_its_reason_whil
     assert not Image.open(BytesIO(picture)).getexif() and b"Dr. Li" not in picture
     assert np.abs(decoded(picture, "it").astype(int) - EYES[0].pixels).mean() < 4
     assert (media["createdDateTime"], media["device"]["display"]) == ("2025-03-01", "SL-9")
-    table = gather(keratitis.cohort(), [(at, orjson.dumps(each)) for at, each in enumerate(records)]).table
+    table = gather(keratitis.cohort(), [(Source(b"", b""), orjson.dumps(each)) for each in records]).table
     assert table.cells("label") == ("fungal", "viral") and table.cells("eye") == ("L", "R")
     assert table.cells("photograph")[0] == picture
 
