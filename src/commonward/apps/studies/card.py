@@ -12,7 +12,7 @@ from typing import Any
 from commonward.apps.studies.card_items import CLAIM, TRIPOD, Item
 from commonward.apps.studies.plainly import plainly
 from commonward.apps.studies.report_parts import Page, names_of, number
-from commonward.apps.studies.words import Text
+from commonward.apps.studies.words import Text, class_in
 
 __all__ = ["answers", "card", "privacy"]
 
@@ -64,16 +64,16 @@ def answers(page: Page, study: dict[str, Any], best: dict[str, Any]) -> dict[str
         best: what the last judged model does (`metrics.judged`); empty where nothing was judged.
     """
     zh = page.language == "zh"
-    said = _data(study, zh=zh) | _made(study, zh=zh) | _result(page, study, best, zh=zh)
+    said = _data(page, study, zh=zh) | _made(study, zh=zh) | _result(page, study, best, zh=zh)
     return {key: value for key, value in said.items() if value}
 
 
-def _data(study: dict[str, Any], *, zh: bool) -> dict[str, str]:
+def _data(page: Page, study: dict[str, Any], *, zh: bool) -> dict[str, str]:
     views = [str(each.get("name", each.get("resource", "?"))) for each in study["cohort"].get("views", ())]
     columns = [each for each in study["learner"].get("columns") or () if each != study["label"]]
     sites, share = study["site"], f"{study['test_share']:.0%}"
     complete = ", ".join(study["cohort"].get("complete") or ())
-    bands = "; ".join(f"{each['member']}: {each['rows'] or '-'}" for each in sites)
+    bands = "; ".join(f"{each['member']}: {page.band(each['rows'])}" for each in sites)
     ayes = ", ".join(study.get("ayes") or ())
     synthetic = study.get("synthetic")
     made = ("由程序生成的记录（合成数据）；" if zh else "SYNTHETIC records, made by a program; ") if synthetic else ""
@@ -83,7 +83,7 @@ def _data(study: dict[str, Any], *, zh: bool) -> dict[str, str]:
             "background": study["about"],
             "source": f"{made}{len(sites)} 家机构的病历，经 SQL-on-FHIR 视图：{'、'.join(views)}" if sites else "",
             "setting": f"{len(sites)} 家机构：{'、'.join(each['member'] for each in sites)}" if sites else "",
-            "outcome": _outcome(study),
+            "outcome": _outcome(page, study),
             "predictors": "、".join(columns),
             "size": bands,
             "missing": f"缺少以下任一值的患者不计入：{complete}" if complete else "",
@@ -101,7 +101,7 @@ def _data(study: dict[str, Any], *, zh: bool) -> dict[str, str]:
         "background": study["about"],
         "source": f"{made}{len(sites)} hospitals' records by SQL on FHIR views: {', '.join(views)}" if sites else "",
         "setting": f"{len(sites)} sites: {', '.join(each['member'] for each in sites)}" if sites else "",
-        "outcome": _outcome(study),
+        "outcome": _outcome(page, study),
         "predictors": ", ".join(columns),
         "size": bands,
         "missing": f"patients who lack one of these were left out: {complete}" if complete else "",
@@ -115,8 +115,8 @@ def _data(study: dict[str, Any], *, zh: bool) -> dict[str, str]:
     }  # fmt: skip
 
 
-def _outcome(study: dict[str, Any]) -> str:
-    classes = ", ".join(study["learner"].get("classes") or ())
+def _outcome(page: Page, study: dict[str, Any]) -> str:
+    classes = ", ".join(class_in(page.text, each) for each in study["learner"].get("classes") or ())
     return f"{study['label']}: {classes}" if classes and study["label"] else study["label"] or classes
 
 
@@ -160,7 +160,7 @@ def _result(page: Page, study: dict[str, Any], best: dict[str, Any], *, zh: bool
     if not best:
         return {"limits": limits}
     text, names = page.text, names_of(study, best)
-    counts = "; ".join(f"{name}: {rows}" for name, rows in zip(names, best["truth"], strict=True))
+    counts = "; ".join(f"{class_in(text, name)}: {rows}" for name, rows in zip(names, best["truth"], strict=True))
     sites = {member: each[""] for member, each in (study["local"].get("per_site") or {}).items() if each.get("")}
     found = {
         "limits": limits,
@@ -199,7 +199,8 @@ def _performance(page: Page, best: dict[str, Any]) -> str:
 
 def _by_class(page: Page, best: dict[str, Any], names: list[str]) -> str:
     return "; ".join(
-        f"{name}: {page.ranged(best['recall'][at], best['recall_interval'][at])}" for at, name in enumerate(names)
+        f"{class_in(page.text, name)}: {page.ranged(best['recall'][at], best['recall_interval'][at])}"
+        for at, name in enumerate(names)
     )
 
 

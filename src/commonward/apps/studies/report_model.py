@@ -8,6 +8,7 @@ from typing import Any
 from commonward.apps.studies import plots
 from commonward.apps.studies.plots import Series
 from commonward.apps.studies.report_parts import Page, cell, names_of, number, share
+from commonward.apps.studies.words import class_in
 
 __all__ = ["curves", "judged", "summary"]
 
@@ -18,7 +19,12 @@ def summary(page: Page, study: dict[str, Any], best: dict[str, Any]) -> None:
     sites = [each for each in study["site"] if each["manifest"] is not None]
     tiles = [
         (text("status"), text(f"status-{study['status']}"), "", False),
-        (text("rounds"), f"{study['round']} / {study['rounds']}", f"{study['rule']}, {study['mode']}", False),
+        (
+            text("rounds"),
+            f"{study['round']} / {study['rounds']}",
+            f"{study['rule']}, {text('mode-' + study['mode'])}",
+            False,
+        ),
         (text("sites"), str(len(sites)), "", False),
     ]
     tiles += [(*each, True) for each in _figures(page, best)] if best else []
@@ -146,7 +152,7 @@ def _by_class(page: Page, best: dict[str, Any], names: list[str]) -> str:
     ]
     rows = []
     for at, name in enumerate(names):
-        row = [cell(name), cell(best["truth"][at], numeric=True)]
+        row = [cell(class_in(text, name)), cell(best["truth"][at], numeric=True)]
         row += [
             cell(page.ranged(best[each][at], best[f"{each}_interval"][at]), numeric=True)
             for each in ("recall", "precision")
@@ -168,7 +174,7 @@ def _calibrations(page: Page, best: dict[str, Any], names: list[str]) -> list[tu
     areas = best.get("classes") or {}
     for name in [each for each in names if each in areas] or sorted(areas):
         if areas[name]["calibration"]:
-            found.append((text("calibration-of", name=name), text("was"), areas[name]["calibration"]))
+            found.append((text("calibration-of", name=class_in(text, name)), text("was"), areas[name]["calibration"]))
     return found
 
 
@@ -190,7 +196,7 @@ def _calibration(page: Page, heading: str, up: str, groups: list[dict[str, float
 def _confusion(page: Page, heading: str, grid: list[list[int]], names: list[str]) -> str:
     """A table with shades: what is not seen is read, and what is read is the same."""
     text = page.text
-    head = "".join(f'<th scope="col">{escape(each)}</th>' for each in names)
+    head = "".join(f'<th scope="col">{escape(class_in(text, each))}</th>' for each in names)
     body = []
     for at, row in enumerate(grid):
         whole = sum(row) or 1
@@ -199,7 +205,7 @@ def _confusion(page: Page, heading: str, grid: list[list[int]], names: list[str]
             f"<b>{count}</b>{share(count / whole)}</td>"
             for column, count in enumerate(row)
         )
-        body.append(f'<tr><th scope="row">{escape(names[at])}</th>{cells}</tr>')
+        body.append(f'<tr><th scope="row">{escape(class_in(text, names[at]))}</th>{cells}</tr>')
     corner = f'<tr><td></td><th colspan="{len(names)}" scope="colgroup">{escape(text("guess"))}</th></tr>'
     shown = (
         f'<table class="heat"><thead>{corner}<tr><th scope="col">{escape(text("truth"))}</th>{head}</tr></thead>'

@@ -12,6 +12,9 @@ from commonward.apps.studies.report_parts import Cell, Page, cell, number, share
 
 __all__ = ["contributions", "lineage", "own", "rounds", "sites"]
 
+MOST_ROUNDS = 20
+"""In sight; more are folded away."""
+
 MOST_SITES = 12
 """In the graph; the table has them all."""
 
@@ -212,4 +215,6 @@ def rounds(page: Page, study: dict[str, Any]) -> None:
         ])  # fmt: skip
     heads = ["round", "attempt", "updates", "signatures", "digest", "agrees"]
     shown = page.table([text(each) for each in heads], rows) if rows else page.note(text("rounds-none"))
+    if len(rows) > MOST_ROUNDS:
+        shown = f"<details><summary>{escape(text('rounds-all', count=len(rows)))}</summary>{shown}</details>"
     page.section("rounds", text("rounds-table"), shown)

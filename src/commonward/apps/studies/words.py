@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 
-__all__ = ["LANGUAGES", "TEXTS", "Text", "words_in"]
+__all__ = ["LANGUAGES", "TEXTS", "Text", "class_in", "words_in"]
 
 LANGUAGES: Final = ("en", "zh")
 Text: TypeAlias = Callable[..., str]
@@ -35,6 +35,12 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     "plain-abstained": ("For {silent} of every 100 it said that it could not tell. Of the others it was right for {right} of 100.", "每 100 名中有 {silent} 名，程序表示无法判断；其余每 100 名中判断正确 {right} 名。"),
     "plain-end": ("It has not been tried in the care of patients: nobody should be treated by what it says.", "该程序未在患者诊疗中试用：不应依据它的结论治疗任何人。"),
     "plain-end-synthetic": ("The patients were invented by a program, so this says nothing about real ones: nobody should be treated by what it says.", "这些患者由程序虚构，因此不能说明真实患者的情况：不应依据它的结论治疗任何人。"),
+    "class-bacterial": ("bacterial", "细菌性"),
+    "class-fungal": ("fungal", "真菌性"),
+    "class-viral": ("viral", "病毒性"),
+    "class-other": ("other", "其他"),
+    "mode-open": ("open", "开放"),
+    "mode-masked": ("masked", "掩码"),
     "summary": ("What came out", "结果概要"),
     "status": ("Status", "状态"),
     "status-proposed": ("put to the vote", "表决中"),
@@ -92,7 +98,7 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     "by-class-note": ("With 95 % intervals (Wilson; AUROC after DeLong). AUROC: how often somebody with the class gets a higher probability of it than somebody without; .5 is a coin, 1 is perfect.", "括号内为 95% 区间（Wilson；AUROC 用 DeLong）。AUROC：属于该类者获得的概率高于不属于者的频率；.5 等于抛硬币，1 为完美。"),
     "calibration": ("Calibration", "校准"),
     "calibration-top": ("Calibration: how sure it is of what it names", "校准：对所作判断的把握"),
-    "calibration-of": ("Calibration of {name}", "{name}的校准"),
+    "calibration-of": ("Calibration: {name}", "校准：{name}"),
     "said": ("probability that the model gave", "模型给出的概率"),
     "was": ("share that had it", "实际发生的比例"),
     "was-right": ("share that was right", "判断正确的比例"),
@@ -151,6 +157,7 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     "elsewhere": ("on the ledger", "见账本"),
     "signed-by": ("{signed} of {voters} signed", "{voters} 家中 {signed} 家会签"),
     "rounds-table": ("Rounds", "轮次记录"),
+    "rounds-all": ("All {count} rounds", "全部 {count} 轮"),
     "rounds-none": ("No round has opened yet.", "尚未开始任何轮次。"),
     "attempt": ("attempt", "尝试"),
     "updates": ("updates", "更新"),
@@ -181,3 +188,8 @@ def words_in(language: str) -> Text:
         return TEXTS[key][which].format(**facts)
 
     return text
+
+
+def class_in(text: Text, name: str) -> str:
+    """A class as a reader calls it; as the learner calls it where we have no word for it."""
+    return text(f"class-{name}") if f"class-{name}" in TEXTS else name
