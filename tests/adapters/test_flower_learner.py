@@ -294,6 +294,13 @@ raise ValueError(" ".join(found))"""
         assert "read" in reached
 
 
+def test_a_study_cannot_pay_for_fewer_patients_than_its_steps_take(learner: FlowerLearner) -> None:
+    """A declared rate lowers the charge: who takes all rows must refuse one."""
+    cheap = Task(b"s" * 16, 1, 1, Rule.FEDAVG, {"noise": 1_000_000, "steps": 1, "rate": 10_000_000})
+    with pytest.raises(LearnerFailed, match=r"expected a rate of 10\^9"):
+        learner.train(learner.first_model({}), cheap)
+
+
 def test_noise_cannot_be_seeded(learner: FlowerLearner) -> None:
     private = Task(b"s" * 16, 1, 1, Rule.FEDAVG, {"noise": 1_000_000, "steps": 1, "seed": 1})
     with pytest.raises(LearnerFailed, match="no seed with noise"):

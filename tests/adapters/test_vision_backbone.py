@@ -51,6 +51,17 @@ def test_a_picture_is_the_same_row_whatever_batch_it_comes_in():
     assert (both[0] == both[2]).all()
 
 
+def test_features_computed_elsewhere_are_taken_for_the_files_own():
+    file, row = png(pattern(70)), np.arange(1280, dtype=np.float32)[None]
+    features.remember([file], row, side=64)
+
+    assert (features.features([file], side=64) == row).all()
+    features.forget()
+    assert not (features.features([file], side=64) == row).all()
+    with pytest.raises(ValueError, match="expected features of the shape"):
+        features.remember([file, file], row)
+
+
 @pytest.mark.parametrize(
     ("name", "side", "parameters"), [("lite0", 224, 3_328_992), ("lite1", 240, 4_082_016), ("lite2", 260, 4_752_976)]
 )
@@ -135,11 +146,3 @@ def test_an_unknown_device_is_refused_and_auto_falls_back_to_the_processor():
     with pytest.raises(ValueError, match="expected a device of cpu, gpu, auto"):
         features.device_of("tpu")
     assert str(features.device_of("auto")) in ("cpu", "cuda")
-
-
-def test_what_is_usual_of_a_feature_follows_from_its_norm():
-    """Mean of ReLU6 of a normal number: checked against many drawn ones."""
-    chance = np.random.default_rng(3)
-    for gamma, beta in ((1.0, 0.0), (0.5, -0.7), (-2.0, 3.0)):
-        drawn = np.clip(chance.normal(beta, abs(gamma), 400_000), 0, 6).mean()
-        assert backbone.usual_feature(gamma, beta) == pytest.approx(float(drawn), abs=0.01)

@@ -7,6 +7,7 @@ them, for what those cannot say:
     train      `delta` instead of `arrays`: what to send, as it is (Newton's gradient and Hessian, private changes)
     query      `sums`: int64 arrays, for studies that only add up
     query.first  `arrays`: the first model
+    query.read  `reading`: what the model says of the one photograph in `config`
     evaluate   `counts`: int64 arrays that can be added over sites. A mean of a site's own cannot.
 
 Messages carry explicit metadata: `Message()` would want the identity that Flower keeps for the whole process.
@@ -22,6 +23,7 @@ from flwr.app.metadata import Metadata
 from flwr.clientapp import ClientApp
 
 from commonward.ledger.rounds.words import Rule
+from commonward.records.images.reading import Reading
 from commonward.records.model import Floats, Model, Tensor
 from commonward.records.updates import Kind, delta_tensors, sum_tensors
 from commonward.workflows.training.ports import LearnerFailed, Setting, Task, Trained
@@ -66,6 +68,16 @@ class LocalGrid:
         """Counts of the site's own."""
         counts = _arrays(self._send("evaluate", model.weights(), task.settings, task.round), "counts")
         return sum_tensors({name: _whole(name, each) for name, each in counts.items()})
+
+    def read(self, model: Model, photograph: bytes) -> Reading:
+        """What a model says of one photograph's file."""
+        record = self._send("query.read", model.weights(), {"photograph": photograph}, 0).get("reading")
+        match dict(record) if isinstance(record, ConfigRecord) else None:
+            case {"probabilities": list(chances), "abstained": int(abstained), "findings": list(findings), **rest}:
+                heat_map = rest.get("heat_map", b"")
+                if isinstance(heat_map, bytes):
+                    return Reading.from_value([list(map(int, chances)), abstained, list(map(str, findings)), heat_map])
+        raise LearnerFailed("expected a reading of probabilities, abstained, findings and heat_map")
 
     def _send(
         self, kind: str, weights: Mapping[str, Floats], settings: Mapping[str, Setting], number: int

@@ -19,6 +19,7 @@ from commonward.adapters.flower.frames import (
 from commonward.adapters.flower.installed import BUNDLED, describe, digest_of_files, files_of
 from commonward.adapters.flower.process import Limits, WorkerProcess
 from commonward.ledger.encoding import Digest, Encodable, Value
+from commonward.records.images.reading import Reading
 from commonward.records.model import DType, Model, ModelError, Tensor, check_sorted
 from commonward.records.table import Table
 from commonward.records.updates import Kind
@@ -101,6 +102,11 @@ class FlowerLearner:
         """Raises LearnerError."""
         request: Encodable = ["evaluate", tensors_value(model), task_value(task)]
         return self._expect(self._ask(request), _counts, "counts")
+
+    def read(self, model: Model, photograph: bytes) -> Reading:
+        """What a model says of one photograph's file (JPEG or PNG). Raises LearnerError."""
+        request: Encodable = ["read", tensors_value(model), photograph]
+        return self._expect(self._ask(request), Reading.from_value, "reading")
 
     def close(self) -> None:
         """End the process and remove its folder."""

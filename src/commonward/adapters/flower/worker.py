@@ -58,7 +58,9 @@ def serve(link: socket.socket, grid: Any) -> None:
             case ["evaluate", model, task]:
                 counts = grid.evaluate(frames.model_of(model), frames.task_of(task))
                 return ["counts", frames.tensors_value(counts)]
-        return ["failed", "expected load, first, train or evaluate"]
+            case ["read", model, bytes(photograph)]:
+                return ["reading", grid.read(frames.model_of(model), photograph).to_value()]
+        return ["failed", "expected load, first, train, evaluate or read"]
 
     while True:
         try:

@@ -9,7 +9,6 @@ sites that differ in their cameras do not fight over running means.
 """
 
 from dataclasses import dataclass
-from math import erf, exp, pi, sqrt
 from typing import Any, Final
 
 import torch
@@ -133,7 +132,6 @@ class Backbone(nn.Module):
                 inner = outer
         self.blocks = nn.ModuleList(blocks)
         self.head = Unit(inner, WIDTH, 1, relu=True)
-        self.register_buffer("usual", torch.zeros(WIDTH))
 
     def last_map(self, x: Tensor) -> Tensor:
         """What the features are the means of: (n, 1280, rows, columns), for heat maps."""
@@ -145,21 +143,6 @@ class Backbone(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Features: means of the last map over the picture."""
         return self.last_map(x).mean(dim=(2, 3))
-
-
-def usual_feature(gamma: float, beta: float) -> float:
-    """What ImageNet's pictures average to in a feature: the mean of ReLU6 of a normal number with this BatchNorm's own
-    mean (beta) and deviation (gamma). Known from the weights alone: no patient's picture is asked, so it costs no
-    privacy to centre features by it."""
-    deviation = max(abs(gamma), 1e-6)
-
-    def ramp(threshold: float) -> float:
-        """Mean of max(z - threshold, 0)."""
-        away = (beta - threshold) / deviation
-        density, below = exp(-away * away / 2) / sqrt(2 * pi), (1 + erf(away / sqrt(2))) / 2
-        return (beta - threshold) * below + deviation * density
-
-    return ramp(0.0) - ramp(6.0)
 
 
 def parameters(backbone: Any) -> dict[str, Tensor]:

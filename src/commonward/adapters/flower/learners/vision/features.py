@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from commonward.records.images.photograph import ImageRefused, Pixels
 
-from .backbone import WIDTH, Backbone
+from .backbone import WIDTH, Backbone, variant
 from .pictures import pixels_of, shrunk, tensor_of
 from .weights import pretrained
 
@@ -73,7 +73,7 @@ def features(
         WeightsRefused, ValueError: as `backbone_of`.
     """
     network = backbone_of(backbone, device)
-    asked = side or network.variant.side
+    asked = side or variant(backbone).side
     keys = [(backbone, asked, sha256(each).digest()) for each in pictures]
     missing = [at for at, key in enumerate(keys) if key not in _known]
     for start in range(0, len(missing), BATCH):
@@ -83,6 +83,14 @@ def features(
     if not keys:
         return np.zeros((0, WIDTH), np.float32)
     return np.stack([_known[key] for key in keys])
+
+
+def remember(pictures: Sequence[bytes], rows: Features, backbone: str = "lite0", side: int = 0) -> None:
+    """Keep features that were computed elsewhere, as if `features` had been asked for these files."""
+    if rows.shape != (len(pictures), WIDTH):
+        raise ValueError(f"expected features of the shape {(len(pictures), WIDTH)}, got {rows.shape}")
+    asked = side or variant(backbone).side
+    _known.update({(backbone, asked, sha256(file).digest()): row for file, row in zip(pictures, rows, strict=True)})
 
 
 def of_pixels(network: Backbone, pictures: list[Pixels], device: str = "cpu") -> Features:

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor
 
-from .backbone import VARIANTS, Backbone, Unit, usual_feature, variant
+from .backbone import VARIANTS, Backbone, Unit, variant
 
 
 class Packed(NamedTuple):
@@ -95,8 +95,6 @@ def install(backbone: Backbone, state: dict[str, Tensor]) -> None:
             _unit(block.depthwise, state, f"_blocks.{at}._depthwise_conv", f"_blocks.{at}._bn1")
             _unit(block.project, state, f"_blocks.{at}._project_conv", f"_blocks.{at}._bn2")
         _unit(backbone.head, state, "_conv_head", "_bn1")
-        gamma, beta = state["_bn1.weight"].tolist(), state["_bn1.bias"].tolist()
-        backbone.usual.copy_(torch.tensor([usual_feature(g, b) for g, b in zip(gamma, beta, strict=True)]))
 
 
 def _unit(unit: Unit, state: dict[str, Tensor], convolution: str, norm: str) -> None:

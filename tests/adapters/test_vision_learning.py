@@ -1,0 +1,122 @@
+"""Rows, forms, calibration and counts of the learners of photographs, without a worker."""
+
+import numpy as np
+import pytest
+import torch
+
+from commonward.adapters.flower.learners.vision import form, head, judging, learning, rows
+from commonward.adapters.flower.learners.vision.form import Form, WrongForm
+
+SIGNS = [[-1, -1, 1, -1], [1, -1, -1, 1], [1, -1, -1, -1], [-1, -1, 1, -1]]
+
+
+def test_a_form_survives_the_model_that_it_lies_in():
+    for made in (Form(), Form("lite2", 128, 64, False, 123_456_789), Form(abstain=0)):
+        assert Form.of_model(form.first_weights(made, None)) == made
+
+
+def test_the_projection_is_the_same_on_every_machine():
+    """Its first signs, and that it keeps lengths on average."""
+    matrix = form.signs(128)
+
+    assert matrix.shape == (1280, 128)
+    assert (matrix[:4, :4] * np.sqrt(128)).round().int().tolist() == SIGNS
+    x = torch.from_numpy(np.random.default_rng(1).normal(size=(50, 1280)))
+    lengths = torch.linalg.vector_norm(x @ matrix, dim=1) / torch.linalg.vector_norm(x, dim=1)
+    assert float(lengths.mean()) == pytest.approx(1.0, abs=0.05)
+
+
+def test_inputs_have_the_length_one_whatever_the_picture():
+    features = torch.from_numpy(
+        np.random.default_rng(1).uniform(0, 6, (4, 1280)) * np.array([[1e-3], [1], [10], [1e4]])
+    )
+    for made in (Form(), Form(width=32)):
+        assert torch.linalg.vector_norm(made.inputs(features), dim=1).tolist() == pytest.approx([1.0] * 4)
+    assert torch.isfinite(Form(width=32).inputs(torch.zeros(1, 1280, dtype=torch.float64))).all()
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"backbone": "resnet"}, "expected a backbone of lite0"),
+        ({"image": 32}, "expected an image of 64 to 512"),
+        ({"width": 4}, "expected a width of 8 to 1280"),
+        ({"features_norm": 2}, "features_norm of 0 or 1"),
+        ({"abstain": 2_000_000_000}, "expected abstain of 0"),
+        ({"train": "some"}, "train of head or all"),
+    ],
+)
+def test_settings_that_no_model_has_are_refused(given, why):
+    with pytest.raises(ValueError, match=why):
+        Form.of_settings(given)
+
+
+def test_a_model_of_another_kind_is_refused():
+    with pytest.raises(WrongForm, match="with a tensor 'form'"):
+        Form.of_model({"coefficients": np.zeros(14)})
+    with pytest.raises(WrongForm, match=r"head/weight: expected the shape \(4, 64\)"):
+        Form.of_model({**form.first_weights(Form(), None), "form": Form(width=64).tensor()})
+
+
+def test_rows_kept_for_the_temperature_are_chosen_by_the_file_alone():
+    files = tuple(bytes([at]) * 9 for at in range(200))
+    all_rows = rows.Photographs(files, np.zeros(200, np.int64))
+    learnt, kept = all_rows.held_back(100)
+
+    assert len(learnt) + len(kept) == 200 and 8 <= len(kept) <= 35
+    again = all_rows.take(np.arange(199, -1, -1)).held_back(100)[1]
+    assert set(again.files) == set(kept.files)
+    assert len(all_rows.held_back(0)[1]) == 0
+
+
+def test_the_temperature_that_is_found_is_the_one_that_was_put_in():
+    chance = np.random.default_rng(4)
+    logits = chance.normal(0, 2, (3000, 4))
+    truth = np.array([chance.choice(4, p=each) for each in judging.probabilities(logits)])
+
+    assert np.exp(judging.fitted_temperature(logits * 3, truth)) == pytest.approx(3.0, rel=0.12)
+    assert judging.fitted_temperature(logits[:0], truth[:0]) == 0.0
+    # Two rows cannot drive it to the end of the scale.
+    assert abs(judging.fitted_temperature(logits[:2] * 3, truth[:2])) < 1.0
+
+
+def test_counts_hold_what_was_judged():
+    chances = np.array([[0.7, 0.1, 0.1, 0.1], [0.3, 0.4, 0.2, 0.1], [0.25, 0.25, 0.25, 0.25]])
+    found = judging.counts(chances, np.array([0, 2, 3]), rows=5, least=0.5)
+
+    assert found["rows"].tolist() == [5] and found["refused_quality"].tolist() == [2]
+    assert found["abstained"].tolist() == [1, 2]
+    assert found["confusion"][0, 0] == found["confusion"][2, 1] == found["confusion"][3, 0] == 1
+    assert found["confusion_kept"].sum() == found["confusion_kept"][0, 0] == 1
+    assert found["confidence"][1].sum() == 1 and found["confidence"][0].sum() == 2
+    assert found["histogram_viral"][1, int(0.2 * 64)] == 1
+    brier = 0.3**2 + 3 * 0.1**2 + 0.3**2 + 0.4**2 + 0.8**2 + 0.1**2 + 3 * 0.25**2 + 0.75**2
+    assert found["squared_error"][0] / (1 << 24) == pytest.approx(brier, abs=1e-6)
+
+
+def test_no_row_to_judge_counts_nothing():
+    found = judging.counts(np.zeros((0, 4)), np.zeros(0, np.int64), rows=2, least=0.5)
+
+    assert found["refused_quality"].tolist() == [2] and not found["confusion"].any()
+
+
+def test_pulls_draw_weights_back_but_not_the_bias():
+    network = head.head_of(form.first_weights(Form(width=8), None))
+    given = {"mu": 500_000_000, "ridge": 100_000_000}
+    pulls = head.Pulls(network, given)
+    with torch.no_grad():
+        network.weight.fill_(2.0)
+        network.bias.fill_(2.0)
+    for each in network.parameters():
+        each.grad = torch.zeros_like(each)
+    pulls.add()
+
+    assert network.weight.grad is not None and network.weight.grad[0, 0].item() == pytest.approx(0.5 * 2 + 0.1 * 2)
+    assert network.bias.grad is not None and network.bias.grad[0].item() == pytest.approx(0.5 * 2)
+
+
+def test_a_charge_and_what_is_done_agree_on_who_takes_part():
+    """The ledger charges for `rate`: the learner must know the word, or a study could pay for less than it spends."""
+    assert learning.constants({"rate": 10_000_000, "noise": 1_000_000})["rate"] == 10_000_000
+    with pytest.raises(ValueError, match="expected a rate of 1"):
+        learning.constants({"rate": 0})
