@@ -15,7 +15,18 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from commonward.adapters.keys import KeyFileExposed, KeyFileMissing, KeyFileUnreadable
-from commonward.apps.api import care, custody, evidence, governance, keys, speaking, status, studies, study_own
+from commonward.apps.api import (
+    care,
+    custody,
+    evidence,
+    governance,
+    keys,
+    speaking,
+    status,
+    studies,
+    study_judging,
+    study_own,
+)
 from commonward.apps.api.words import BadWord
 from commonward.apps.settings import BadSettings
 from commonward.apps.studies.file import BadStudyFile
@@ -34,6 +45,7 @@ from commonward.workflows.study_papers import WrongPapers
 from commonward.workflows.studying import NoSuchStudy, PapersMissing
 from commonward.workflows.submitting import LedgerRefused
 from commonward.workflows.training.cohorts import CohortFailed
+from commonward.workflows.training.held_out import NotHeldOut
 from commonward.workflows.training.ports import LearnerError
 from commonward.workflows.training.site import Waits
 from commonward.workflows.wire import MessageError
@@ -58,6 +70,7 @@ _STATUS: dict[type[Exception], int] = {
     NoSuchStudy: 404,
     studies.NoResult: 409,
     Waits: 409,
+    NotHeldOut: 409,
     NoSuchForm: 404,
     WrongPapers: 409,
     CohortFailed: 409,
@@ -77,7 +90,7 @@ def control_app(node: Node) -> FastAPI:
     """All routes over one node."""
     app = FastAPI(title="Commonward control API", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
     app.state.node = node
-    for group in (status, care, custody, evidence, governance, keys, speaking, studies, study_own):
+    for group in (status, care, custody, evidence, governance, keys, speaking, studies, study_own, study_judging):
         app.include_router(group.router)
     for kind, code in _STATUS.items():
         app.add_exception_handler(kind, _handler(code))
