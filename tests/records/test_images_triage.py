@@ -2,7 +2,7 @@
 
 import pytest
 
-from commonward.ledger.encoding import decode, encode
+from commonward.ledger.encoding import Encodable, decode, encode
 from commonward.records.images.photograph import PATHOGENS
 from commonward.records.images.reading import BILLION, Reading, ReadingError
 from commonward.records.images.triage import ALWAYS_EN, ALWAYS_ZH, Tier, Why, advise
@@ -58,7 +58,8 @@ def test_what_is_no_reading_is_refused():
     ):
         with pytest.raises(ReadingError):
             Reading(chances, abstained, findings)
-    for value in ([], [[BILLION, 0, 0, "0"], 0, [], b""], [[BILLION, 0, 0, 0], 2, [], b""]):
+    values: list[list[Encodable]] = [[], [[BILLION, 0, 0, "0"], 0, [], b""], [[BILLION, 0, 0, 0], 2, [], b""]]
+    for value in values:
         with pytest.raises(ReadingError):
             Reading.from_value(decode(encode(value)))
 

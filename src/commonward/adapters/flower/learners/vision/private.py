@@ -2,7 +2,7 @@
 
 Opacus computes every patient's gradient (GradSampleModule) and steps (DPOptimizer). What makes it private is replaced:
 each patient's gradient is clipped as one vector over all parameters and rounded to whole units of 2^-20, the sum is an
-integer, and the noise is a discrete Gaussian drawn exactly from the operating system's entropy (`tabular.noise`;
+integer, and the noise is a discrete Gaussian drawn exactly from the operating system's entropy (`tabular.gaussians`;
 Canonne, Kamath and Steinke 2020). Opacus would add floating-point noise of PyTorch's generator, which is seeded, and
 its secure mode wants a package that does not install. So no seed reaches the noise, and no rounding of a float is there
 to be attacked (Mironov 2012). What is left: who can read the process's memory or time its steps, and clipping itself is
@@ -27,7 +27,8 @@ from torch.nn import functional
 
 from commonward.records.model import Floats, Integers
 
-from ..tabular.noise import GRID, Entropy, clipped_sum, discrete_gaussian
+from ..tabular.gaussians import discrete_gaussians
+from ..tabular.noise import GRID, Entropy, clipped_sum
 from .head import Pulls
 
 _BILLION: Final = 1_000_000_000
@@ -81,8 +82,8 @@ class ExactOptimizer(DPOptimizer):  # type: ignore[misc, unused-ignore]
     def add_noise(self) -> None:
         """A discrete Gaussian for each parameter, from the system's entropy."""
         for each in self.params:
-            drawn = [discrete_gaussian(self._sigma, self._entropy) for _ in range(each.numel())]
-            noisy = each.summed_grad + torch.tensor(drawn, dtype=torch.int64).reshape(each.shape)
+            noise = discrete_gaussians(self._sigma, each.numel(), self._entropy)
+            noisy = each.summed_grad + torch.from_numpy(noise).reshape(each.shape)
             each.grad = (noisy.to(torch.float64) / GRID).to(each.dtype)
 
 
