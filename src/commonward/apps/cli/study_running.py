@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
+from rich.live import Live
 
 from commonward.apps import settings as node_settings
-from commonward.apps.api.client import ControlClient
-from commonward.apps.cli.output import REFUSED, AsJson, Data, emit, err
-from commonward.apps.cli.plain import plain
+from commonward.apps.api.client import ControlClient, NodeAway
+from commonward.apps.cli.output import REFUSED, AsJson, Data, emit, err, out
+from commonward.apps.cli.study_live import line, screen
 from commonward.apps.cli.study_shown import Which, full
 from commonward.apps.studies.telling import OVER
 
 _POLL_S = 0.5
-_BARS = "▁▂▃▄▅▆▇█"
+_CALM_S = 3.0
+"""Between two looks while nothing happens: a round of photographs takes minutes, and the node has better to do."""
+
+_CALM_AFTER = 10
 
 
 def add_to(studies: typer.Typer) -> None:
@@ -26,6 +32,7 @@ def run(
     data: Data,
     study: Which,
     wait: Annotated[float, typer.Option(help="For how many seconds to follow it.", min=0)] = 86_400,
+    as_plain: Annotated[bool, typer.Option("--plain", help="Lines instead of a screen, for logs.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Follow the rounds as they go: who has sent, who has signed, how the model does, what the budget is at.
@@ -35,57 +42,44 @@ def run(
     """
     node = ControlClient(node_settings.load(data))
     wanted = full(node, study)
-    deadline, told = time.monotonic() + wait, ""
-    while True:
-        found = node.get(f"/studies/{wanted}")
-        line = _line(found)
-        if line != told:
-            told = line
-            emit(_event(found), as_json=as_json, text=line)
-        if found["status"] in OVER or time.monotonic() >= deadline:
-            break
-        time.sleep(_POLL_S)
+    found = node.get(f"/studies/{wanted}")
+    deadline, told, away, quiet = time.monotonic() + wait, ("", ""), "", 0
+    with _teller(found, as_json=as_json, live=out.is_terminal and not as_plain and not as_json) as tell:
+        while True:
+            now = (line(found), away)
+            quiet = quiet + 1 if now == told else 0
+            tell(found, away, now != told)
+            told = now
+            if found["status"] in OVER or time.monotonic() >= deadline:
+                break
+            time.sleep(max(0.0, min(_CALM_S if quiet >= _CALM_AFTER else _POLL_S, deadline - time.monotonic())))
+            try:
+                found, away = node.get(f"/studies/{wanted}"), ""
+            except NodeAway as why:  # it may be restarted; the study goes on when it is back
+                away = str(why)
     if found["round"] < found["rounds"]:
-        why = f"{found['status']} at round {found['round']} of {found['rounds']}"
-        err.print(f"[red]not complete:[/red] {why}")
+        stands = f"{found['status']} at round {found['round']} of {found['rounds']}"
+        err.print(f"[red]not complete:[/red] {stands}")
         raise typer.Exit(REFUSED)
+
+
+@contextmanager
+def _teller(
+    found: dict[str, Any], *, as_json: bool, live: bool
+) -> Iterator[Callable[[dict[str, Any], str, bool], None]]:
+    """Tells (what is found, what is wrong, whether it is news): a screen is drawn anew, a line is written for news."""
+    if live:
+        with Live(screen(found), console=out, auto_refresh=False) as drawn:
+            yield lambda now, note, _: drawn.update(screen(now, note), refresh=True)
+        return
+
+    def tell(now: dict[str, Any], note: str, news: bool) -> None:
+        if news:
+            emit({**_event(now), "away": note}, as_json=as_json, text=note or line(now))
+
+    yield tell
 
 
 def _event(found: dict[str, Any]) -> dict[str, Any]:
     names = ("study", "status", "round", "rounds", "sites", "model", "progress", "local")
     return {name: found.get(name) for name in names}
-
-
-def _line(found: dict[str, Any]) -> str:
-    rounds = found["progress"]
-    now = f"{found['status']}, {found['round']} of {found['rounds']} rounds"
-    if rounds and rounds[-1]["stage"] != "final":
-        last = rounds[-1]
-        waiting = sorted(set(last["sites"]) - set(last["updates"]))
-        unsigned = sorted(set(last["voters"]) - set(last["signed"]))
-        if last["stage"] == "training":
-            what = f"updates {len(last['updates'])} of {len(last['sites'])}"
-            what += f", waits for {', '.join(waiting)}" if waiting else ""
-        else:
-            what = f"signed by {len(last['signed'])} of {len(last['voters'])}"
-            what += f", not by {', '.join(unsigned)}" if unsigned else ""
-        attempt = f", attempt {last['attempt']}" if last["attempt"] > 1 else ""
-        now += f"; round {last['round']}{attempt}: {last['stage']}, {plain(what)}"
-    waits = (found.get("local") or {}).get("waits_for")
-    if waits and found["status"] in ("approved", "waiting"):
-        now += f"; waits for {plain(waits)}"
-    spent = [each["spent"] for each in found["site"] if each["spent"] is not None]
-    if spent:
-        now += f"; most privacy spent {max(spent):.2f}"
-    return now + _curve(found.get("local"))
-
-
-def _curve(local: dict[str, Any] | None) -> str:
-    """The accuracy over the rounds that were judged: of all sites together, or of this one where no more is known."""
-    curve = [each for each in (local or {}).get("curve", ()) if each.get("accuracy") is not None]
-    for of, where in (("all", "at all sites"), ("own", "here")):
-        shares = [each["accuracy"] for each in curve if each["of"] == of]
-        if shares:
-            drawn = "".join(_BARS[min(len(_BARS) - 1, int(each * len(_BARS)))] for each in shares)
-            return f"; accuracy {where} {drawn} {shares[-1]:.3f}"
-    return ""
