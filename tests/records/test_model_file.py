@@ -43,6 +43,19 @@ def test_a_model_comes_back_from_its_file() -> None:
     assert read_model(write_model(_model())) == _model()
 
 
+def test_a_header_whose_length_reads_like_a_pickle_is_read_all_the_same() -> None:
+    lengths = set()
+    for letters in range(1, 180, 4):
+        model = Model.of([Tensor.of("n" * letters, DType.I64, np.array([7]))])
+        data = write_model(model)
+        lengths.add(data[0])
+        assert read_model(data) == model
+    assert 0x80 in lengths
+    poisoned = b"\x80\x05\x95\x00\x00\x00\x00\x00{" + pickle.dumps(1)
+    with pytest.raises(ModelFileError, match="header"):
+        read_model(poisoned)
+
+
 def test_the_tensors_begin_at_a_multiple_of_eight_bytes() -> None:
     data = write_model(_model())
     assert int.from_bytes(data[:8], "little") % 8 == 0

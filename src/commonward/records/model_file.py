@@ -111,7 +111,8 @@ def read_entries(data: bytes) -> tuple[dict[str, str], dict[str, Entry]]:
             no tensor.
     """
     for start, what in _OTHERS.items():
-        if data.startswith(start):
+        # A header of 0x80, 0x180, ... bytes begins as a pickle does; its JSON object follows, and runs nothing.
+        if data.startswith(start) and data[_LENGTH : _LENGTH + 1] != b"{":
             raise ModelFileError(f"expected a safetensors file, got {what}, which is never opened: convert it first")
     if len(data) < _LENGTH or len(data) > MAX_BYTES + MAX_HEADER:
         raise ModelFileError(f"expected a safetensors file of up to {MAX_BYTES} bytes, got {len(data)}")
