@@ -11,6 +11,7 @@ from commonward.records.images.photograph import PATHOGENS
 from commonward.records.model import ONE, DType, Tensor
 
 NASTY = '"><script>alert(1)</script><img src=x onerror=alert(2)>'
+PATIENT = "north-00417"
 SITES = ("authority", "clinic", "north", "south")
 
 
@@ -99,7 +100,7 @@ def open_study(**bent: Any) -> dict[str, Any]:
             name: {"rows": share, "left_out": variants(four_classes(400, 1, 2.0 - share)), "why": ""}
             for name, share in zip(SITES, (0.4, 0.3, 0.2, 0.1), strict=True)
         },
-        "look": {"rows": 300, "consents": 300, "label": None, "warnings": []},
+        "look": _look(),
     }
     views = [{"name": "photographs", "resource": "Media"}, {"name": "diagnoses", "resource": "Condition"}]
     usual = {
@@ -124,6 +125,30 @@ def open_study(**bent: Any) -> dict[str, Any]:
         "progress": _progress(rounds, None),
     }  # fmt: skip
     return _study(local, **{**usual, **bent})
+
+
+def _look() -> dict[str, Any]:
+    """The page before enrolment of a site with two cameras, one picture twice and one that is none."""
+    shares = [
+        {"class": name, "count": count, "share": count / 300, "low": count / 400, "high": count / 200, "proposer": 0.25}
+        for name, count in zip(PATHOGENS, (150, 80, 50, 20), strict=True)
+    ]
+    named = f"photograph: nearly the same picture under two patients, 1 times: {PATIENT} and north-00002"
+    return {
+        "rows": 300,
+        "consents": 300,
+        "label": None,
+        "classes": {"name": "label", "of": 300, "shares": shares},
+        "cameras": [
+            {"camera": "Synthetic Optics SL-9", "rows": 280, "classes": {"bacterial": 150, "fungal": 80, "viral": 50}},
+            {"camera": "unknown", "rows": 20, "classes": {"other": 20}},
+        ],
+        "pictures": {
+            "column": "photograph", "read": 299, "unreadable": [PATIENT],
+            "copies": [{"first": PATIENT, "second": "north-00002", "bits": 11, "exact": False}],
+        },
+        "warnings": ["label: bacterial is 50% of rows here, 25% at the proposer", named],
+    }  # fmt: skip
 
 
 def bare(**bent: Any) -> dict[str, Any]:

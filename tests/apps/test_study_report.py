@@ -21,7 +21,7 @@ from commonward.ledger.rounds import Status
 from commonward.records.images.photograph import PATHOGENS
 from commonward.records.model import ONE
 from commonward.records.table import Column, Table, Type
-from tests.reportkit import SITES, bare, four_classes, masked, nasty, open_study, two_classes
+from tests.reportkit import PATIENT, SITES, bare, four_classes, masked, nasty, open_study, two_classes
 
 
 class Seen(HTMLParser):
@@ -120,6 +120,16 @@ def test_what_this_site_alone_knows_is_left_out_of_the_page_for_others() -> None
         assert words_in("en")(known) in inside and words_in("en")(known) not in outside
     assert "chol: 10 zeros" in inside and "chol: 10 zeros" not in outside
     assert "24 open here" in inside and "24 open here" not in outside
+
+
+def test_a_report_names_no_patient_though_the_page_before_enrolment_does() -> None:
+    study = open_study()
+    assert PATIENT in str(study["local"]["look"]["warnings"])
+    for language in LANGUAGES:
+        assert PATIENT not in render(study, language) and "north-00002" not in render(study, language)
+    page = said(study)
+    assert words_in("en")("own-copies", count=1) in page and words_in("en")("own-unreadable", count=1) in page
+    assert "bacterial is 50% of rows here" in page and "Synthetic Optics SL-9" in page
 
 
 def test_the_card_states_what_the_papers_state_and_nothing_else() -> None:

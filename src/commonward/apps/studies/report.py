@@ -13,6 +13,7 @@ from typing import Any
 from commonward.apps.studies import report_model, report_road
 from commonward.apps.studies.card import card
 from commonward.apps.studies.plainly import plainly
+from commonward.apps.studies.report_own import own
 from commonward.apps.studies.report_parts import Page, best_of
 from commonward.apps.studies.report_style import POLICY, STYLE
 from commonward.apps.studies.words import words_in
@@ -43,7 +44,7 @@ def render(study: dict[str, Any], language: str = "en", made: int | None = None)
     report_road.sites(page, study, best)
     if not sums:
         report_road.contributions(page, study, best)
-    report_road.own(page, study)
+    own(page, study)
     report_road.lineage(page, study)
     report_road.rounds(page, study)
     if not sums:

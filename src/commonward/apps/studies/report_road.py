@@ -10,7 +10,7 @@ from commonward.apps.studies.lineage_graph import lineage as graph
 from commonward.apps.studies.plots import Dot
 from commonward.apps.studies.report_parts import Cell, Page, cell, number, share
 
-__all__ = ["contributions", "lineage", "own", "rounds", "sites"]
+__all__ = ["contributions", "lineage", "rounds", "sites"]
 
 MOST_ROUNDS = 20
 """In sight; more are folded away."""
@@ -119,38 +119,6 @@ def _committed(page: Page, study: dict[str, Any]) -> str:
     if False in (committed.get("report"), committed.get("contributions")):
         return f'<p class="bad">{escape(page.text("not-committed"))}</p>'
     return page.note(page.text("committed")) if committed.get("contributions") else ""
-
-
-def own(page: Page, study: dict[str, Any]) -> None:
-    """What this site knows of its own rows: the page before enrolment, and how the model does here."""
-    text, local = page.text, study["local"]
-    look, here = local.get("look"), (local.get("own") or {}).get("")
-    facts = []
-    if look:
-        facts.append(text("own-rows", rows=look["rows"], consents=look["consents"]))
-        label = look.get("label")
-        if label and label.get("share") is not None:
-            beside = text("own-none") if label["proposer"] is None else share(label["proposer"])
-            facts.append(text("own-label", name=label["name"], share=share(label["share"]), low=share(label["low"]),
-                              high=share(label["high"]), proposer=beside))  # fmt: skip
-        facts += [text("own-odd", what=each) for each in look["warnings"]] or [text("own-fine")]
-    elif local.get("consents") is not None and study.get("enrolled"):
-        facts.append(text("open-consents", count=local["consents"]))
-    judged = []
-    if here:
-        low, high = (number(each) for each in here["accuracy_interval"])
-        judged.append(text("own-judged", accuracy=number(here["accuracy"]), low=low, high=high, rows=here["rows"],
-                           majority=number(here["majority"])))  # fmt: skip
-    alone = ((local.get("alone") or {}).get("alone") or {}).get("")
-    if alone:
-        low, high = (number(each) for each in alone["accuracy_interval"])
-        judged.append(text("own-alone", accuracy=number(alone["accuracy"]), low=low, high=high))
-    if not facts and not judged:
-        return
-    lines = "".join(f"<li>{escape(each)}</li>" for each in facts)
-    lines += "".join(f"<li>{escape(each)}{page.mark}</li>" for each in judged)
-    note = page.note(text("own-note", member=study.get("member", "?")))
-    page.section("own", text("own"), f'<ul class="facts">{lines}</ul>{note}')
 
 
 def lineage(page: Page, study: dict[str, Any]) -> None:
