@@ -19,7 +19,7 @@ from commonward.workflows.training.exchange import _plain
 from commonward.workflows.training.loop import Training
 from commonward.workflows.training.papers import COUNTS, OUTCOME, Asked, read_tensors, tensors_bytes
 from commonward.workflows.training.ports import Task
-from commonward.workflows.training.reports import Contributions, Report
+from commonward.workflows.training.reports import Contributions, Place, Report
 from commonward.workflows.training.site import NotServed
 from tests.consortium import Consortium
 from tests.workflows.training.study_world import FIRST, SITES, Study
@@ -209,11 +209,11 @@ async def test_a_proposer_that_commits_to_other_figures_is_found_out_and_dispute
         outcomes = world.trainings["north"]._outcomes
         honest = outcomes.completed
 
-        async def bent(study: Standing, papers: StudyPapers) -> tuple[Report, Contributions | None, bool]:
-            report, contributions, whole = await honest(study, papers)
+        async def bent(study: Standing, papers: StudyPapers) -> tuple[Report, Contributions | None, frozenset[Place]]:
+            report, contributions, lacks = await honest(study, papers)
             assert contributions is not None
             first, *others = contributions.sites
-            return report, replace(contributions, sites=(replace(first, counts=first.counts + b"!"), *others)), whole
+            return report, replace(contributions, sites=(replace(first, counts=first.counts + b"!"), *others)), lacks
 
         outcomes.completed = bent  # type: ignore[method-assign]
         await world.works(world.over)

@@ -7,6 +7,7 @@ evaluations more as there are sites. Open studies whose protocol asks for it onl
 
 import asyncio
 from dataclasses import replace
+from typing import Final
 
 from commonward.ledger.ids import MemberId
 from commonward.ledger.rounds import Mode, Rule
@@ -19,11 +20,14 @@ from commonward.workflows.training.counting import Counting, Tally, counted_by
 from commonward.workflows.training.exchange import Exchange, Opened, opened_as
 from commonward.workflows.training.judging import is_judged, judged
 from commonward.workflows.training.models import Learners, Models
-from commonward.workflows.training.papers import LeftOutPaper
+from commonward.workflows.training.papers import KeptUpdate, LeftOutPaper
 from commonward.workflows.training.ports import LearnerError
 from commonward.workflows.training.site import Site, Waits
 
 __all__ = ["Contributing"]
+
+_READ_S: Final = 60.0
+"""How long the computing thread waits to be read to: a node that stops reads nothing more."""
 
 
 class Contributing:
@@ -51,7 +55,7 @@ class Contributing:
             return True  # it is not in the sum; what comes of it, the others say
         if any(self._site.store.left_out(name, each) is None for each in sites):
             if study.status.over:
-                raise Waits("contributions: it was closed before this site had measured them")
+                return True  # closed before this site had measured them
             await self._measure(study, papers, ended, sites)
         held = {each: self._site.store.left_out(name, each) for each in sites}
         tallies = [
@@ -80,8 +84,12 @@ class Contributing:
         for number in numbers:
             await self._exchange.collect(name, Mode.OPEN, self._final(study, number))
 
+        loop = asyncio.get_running_loop()
+
         def load(place: int) -> Recorded:
-            return self._recorded(study, papers, first, place + 1)
+            """In the thread that computes; what is kept is read where the vault is used."""
+            read = asyncio.run_coroutine_threadsafe(self._kept(study, first, place + 1), loop)
+            return self._recorded(study, papers, *read.result(_READ_S))
 
         parameters = papers.protocol.rule_parameters
         made = await asyncio.to_thread(left_out, sites, terms.rule, parameters, study.round, load)
@@ -109,21 +117,28 @@ class Contributing:
             raise Waits(f"contributions: nothing of round {number} was kept here")
         return Round.parse(paper.final)
 
-    def _recorded(self, study: Study, papers: StudyPapers, first: Model, number: int) -> Recorded:
-        """A round as it was: of the sites that its model was made of. Raises Waits."""
+    async def _kept(self, study: Study, first: Model, number: int) -> tuple[Round, Model | None, list[KeptUpdate]]:
+        """A round, the model that it started from, and the updates kept of it."""
         name, ended = study.terms.study, self._final(study, number)
         base: Model | None = first
         if number > 1:
             before = self._final(study, number - 1)
             base = None if before.model is None else self._site.store.model(name, before.model, before.state)
+        kept = [self._site.store.update(name, number, ended.attempt, each) for each in counted_by(ended)]
+        return ended, base, [each for each in kept if each is not None]
+
+    def _recorded(
+        self, study: Study, papers: StudyPapers, ended: Round, base: Model | None, kept: list[KeptUpdate]
+    ) -> Recorded:
+        """A round as it was: of the sites that its model was made of. Raises Waits."""
         got: dict[MemberId, Opened] = {}
-        for submitted in ended.updates:
-            kept = self._site.store.update(name, number, ended.attempt, submitted.site)
-            opened = None if kept is None else opened_as(name, Mode.OPEN, ended, submitted, kept)
+        for each in kept:
+            submitted = ended.update_of(each.site)
+            assert submitted is not None  # it is counted by
+            opened = opened_as(study.terms.study, Mode.OPEN, ended, submitted, each)
             if opened is not None:
-                got[submitted.site] = opened
-        used = counted_by(ended)
-        if base is None or any(each not in got for each in used):
-            raise Waits(f"contributions: the updates of round {number}, or the model before it, are not all here")
-        made, _ = updates_of(study, ended, papers, base, {each: got[each] for each in used})
+                got[each.site] = opened
+        if base is None or len(got) < len(counted_by(ended)):
+            raise Waits(f"contributions: the updates of round {ended.round}, or the model before it, are not all here")
+        made, _ = updates_of(study, ended, papers, base, got)
         return Recorded(base, made)

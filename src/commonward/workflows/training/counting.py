@@ -79,11 +79,11 @@ class Counting:
     async def tend(self, study: Study) -> bool:
         """Adds up what can be had now, for every final round that was judged here and is not added up yet.
 
-        Returns whether every round of which this site will ever know the sum is added up.
+        Returns whether every round of which this site can know the sum by now is added up.
         """
         name = study.terms.study
         if study.terms.mode == Mode.OPEN and not _may_leave(study):
-            return False
+            return True  # nothing yet
         wanted: dict[int, tuple[RoundPaper, Round]] = {}
         whole = True
         for number in range(1, study.round + 1):

@@ -5,22 +5,25 @@ closed   -> hold what was committed to against our own -> time for disputes over
 """
 
 from dataclasses import replace
+from typing import Final
 
 from commonward.ledger.ids import StudyId
 from commonward.ledger.rounds import Status
 from commonward.ledger.rounds.closing import keeps_updates
 from commonward.ledger.rounds.study import Study
-from commonward.workflows.member_log import Event
 from commonward.workflows.ports import Committed as Landed
 from commonward.workflows.study_papers import StudyPapers
 from commonward.workflows.training.contributing import Contributing
 from commonward.workflows.training.counting import Counting
 from commonward.workflows.training.outcome import Outcomes
-from commonward.workflows.training.reports import Contributions, Report
+from commonward.workflows.training.reports import Contributions, Place, Report
 from commonward.workflows.training.sidecar import sidecar
 from commonward.workflows.training.site import Site, Waits
 
 __all__ = ["Ending"]
+
+_GRACE_MS: Final = 120_000
+"""How long after the last round's set stood its sites may still bring what they counted in earlier rounds."""
 
 
 class Ending:
@@ -36,31 +39,33 @@ class Ending:
         self._auto_close = auto_close
         self._compared: set[StudyId] = set()
 
-    async def complete(self, study: Study, papers: StudyPapers) -> None:
-        """The last round is final. Raises Waits, LedgerAway, LedgerRefused."""
+    async def complete(self, study: Study, papers: StudyPapers) -> bool:
+        """The last round is final. Whether nothing lacks here. Raises Waits, LedgerAway, LedgerRefused."""
         await self._keep_lineage(study)
-        await self._learn(study, papers)
+        whole = await self._learn(study, papers)
         if study.proposer != self._site.id or not self._auto_close:
-            return
-        report, contributions, whole = await self._outcomes.completed(study, papers)
-        if not whole and not self._patience_over(study):
+            return whole
+        report, contributions, lacks = await self._outcomes.completed(study, papers)
+        if lacks and not self._patience_over(study, only_earlier=all(_is_earlier(each, study) for each in lacks)):
             raise Waits("the counts of its sites, which its closing commits to")
         await self._commit(study, report, contributions)
+        return True
 
     async def close(self, study: Study, papers: StudyPapers, words: str) -> Landed:
         """As its proposer's people will, with what is known by now. Raises LedgerAway, LedgerRefused."""
         report, contributions, _ = await self._outcomes.completed(study, papers)
         return await self._commit(study, replace(report, words=words), contributions)
 
-    async def closed(self, study: Study, papers: StudyPapers) -> None:
-        """Kept for disputes, then destroyed. Raises Waits, LedgerAway."""
-        name = study.terms.study
+    async def closed(self, study: Study, papers: StudyPapers) -> bool:
+        """Kept for disputes, then destroyed. Whether nothing lacks here. Raises Waits, LedgerAway."""
+        name, whole = study.terms.study, True
         if study.status == Status.CLOSED and study.round:
             await self._keep_lineage(study)
-            await self._learn(study, papers)
+            whole = await self._learn(study, papers)
             await self._compare(study)
         if not keeps_updates(name, self._site.ledger.tip_time(), self._site.rounds):
             self._site.store.destroy(name)
+        return whole
 
     # within
 
@@ -70,31 +75,32 @@ class Ending:
             self._site.store.put_lineage(study.terms.study, made.to_bytes())
             self._site.reach("study.lineage.kept")
 
-    async def _learn(self, study: Study, papers: StudyPapers) -> None:
-        """What its models are worth, as far as it can be known now; what lacks is looked for at the next pass."""
+    async def _learn(self, study: Study, papers: StudyPapers) -> bool:
+        """What its models are worth, as far as it can be known now; whether nothing lacks of it. Raises Waits."""
         if self._site.enrolment(study.terms.study) is None:
-            return
-        await self._counting.tend(study)
+            return True
+        whole = await self._counting.tend(study)
         if papers.protocol.per_site:
-            await self._sites(study)
-        try:
-            await self._contributing.tend(study, papers, self._outcomes.sites(study))
-        except Waits as cause:
-            if not study.status.over:
-                raise
-            self._site.member.log.note(Event.STUDY, f"study {study.terms.study.hex()}: {cause}")
+            whole = await self._sites(study) and whole
+        return await self._contributing.tend(study, papers, self._outcomes.sites(study)) and whole
 
-    async def _sites(self, study: Study) -> None:
-        if not self._outcomes.knows_sites(study.terms.study):
-            patient = not study.status.over and not self._patience_over(study)
-            found = await self._counting.of_sites(study, patient=patient)
-            if found is not None:
-                self._outcomes.note_sites(study.terms.study, found)
+    async def _sites(self, study: Study) -> bool:
+        if self._outcomes.knows_sites(study.terms.study):
+            return True
+        patient = not study.status.over and not self._patience_over(study)
+        found = await self._counting.of_sites(study, patient=patient)
+        if found is not None:
+            self._outcomes.note_sites(study.terms.study, found)
+        return found is not None
 
-    def _patience_over(self, study: Study) -> bool:
-        """The time that the last round's signatures had is over: then it is closed with what is known."""
+    def _patience_over(self, study: Study, *, only_earlier: bool = False) -> bool:
+        """The time that the last round's signatures had is over: then it is closed with what is known. What lacks of
+        earlier rounds alone is hardly worth waiting for: a site that did not count then never will."""
         last = self._site.rounds.round(study.terms.study, study.round)
-        return last is None or last.sign_by is None or self._site.ledger.next_time() >= last.sign_by
+        if last is None or last.sign_by is None:
+            return True
+        early = max(0, study.terms.waits.signatures - _GRACE_MS) if only_earlier else 0
+        return self._site.ledger.next_time() >= last.sign_by - early
 
     async def _commit(self, study: Study, report: Report, contributions: Contributions | None) -> Landed:
         said = b"" if contributions is None else contributions.to_bytes()
@@ -111,3 +117,7 @@ class Ending:
         self._compared.add(name)
         if False in (found.report, found.contributions):
             self._site.flag(f"study {name.hex()}: {found.why}: look, and dispute it (`commonward study dispute`)")
+
+
+def _is_earlier(place: Place, study: Study) -> bool:
+    return place[0] == "round" and place[1] != study.round

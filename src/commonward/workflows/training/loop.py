@@ -45,6 +45,7 @@ from commonward.workflows.training.releases import RELEASE, Releases
 from commonward.workflows.training.replaying import Replayed, replay
 from commonward.workflows.training.reports import Contributions, Report
 from commonward.workflows.training.site import Site, Waits
+from commonward.workflows.training.stages import Stages
 
 __all__ = ["Heard", "Training"]
 
@@ -112,12 +113,14 @@ class Training:
         """Passes until cancelled, for each study its own: one that trains for long holds up no other."""
         called: dict[StudyId, asyncio.Event] = {}
         workers: dict[StudyId, asyncio.Task[None]] = {}
-        new = asyncio.Event()
+        new, stages = asyncio.Event(), Stages(self._site)
 
         def heard(executed: Executed) -> None:
-            if executed.transactions:
-                for each in (new, *called.values()):
-                    each.set()
+            for study, event in called.items():
+                if stages.moved(study):
+                    event.set()
+            if executed.transactions and stages.others():
+                new.set()
 
         node.listen(heard)
         try:
@@ -134,13 +137,14 @@ class Training:
             await asyncio.gather(*workers.values(), return_exceptions=True)
 
     async def _work(self, study: StudyId, called: asyncio.Event) -> None:
-        """Passes over one study: at once when a block came meanwhile; else soon, then ever more seldom, because what
-        other sites hold is often ready a moment after the block that lets them hold it."""
+        """Passes over one study: when the ledger brought it to another stage; where a pass lacked something that other
+        sites hold, soon again, then ever more seldom, because it is often ready a moment later."""
         pause = _SOON_S
         while True:
             called.clear()
-            await self._pass(study)
-            pause = _SOON_S if await _wait(called, pause) else min(2 * pause, _LOOK_S)
+            lacks = await self._pass(study)
+            moved = await _wait(called, pause if lacks else _LOOK_S)
+            pause = _SOON_S if moved or not lacks else min(2 * pause, _LOOK_S)
 
     async def tick(self) -> list[str]:
         """One pass over all studies; what could not be done, in words."""
@@ -158,34 +162,38 @@ class Training:
                 found.append(each)
         return found
 
-    async def _pass(self, study: StudyId) -> None:
+    async def _pass(self, study: StudyId) -> bool:
+        """Whether something lacked that others may bring at any time."""
         async with self._turns.setdefault(study, asyncio.Lock()):
             try:
-                await self._advance(study)
+                whole = await self._advance(study)
                 self._waits.pop(study, None)
+                return not whole
             except (Waits, WorldError) as cause:
                 self._waits[study] = str(cause)
             except LedgerRefused as refused:
                 if self._waits.get(study) != str(refused):
                     self._site.member.log.note(Event.FLAGGED, f"study {study.hex()}: {refused}")
                 self._waits[study] = str(refused)
+            return True
 
     # ---------------------------------------------------------------------------------------------------------- a pass
 
-    async def _advance(self, name: StudyId) -> None:
+    async def _advance(self, name: StudyId) -> bool:
+        """Whether all was done that can be done before the ledger goes on. Raises Waits: something else lacks."""
         study = self._found(name)
         if study.status in (Status.PROPOSED, Status.REJECTED):
-            return
+            return True
         if study.status.over:
             await self._learners.release(name)
         papers = self._papers.get(name) or await self._site.office.studying.papers(name)
         self._papers[name] = papers
-        await self._keep_final(study, papers)  # 1. what became final since
+        whole = await self._keep_final(study, papers)  # 1. what became final since
         if study.status.over:
-            await self._ending.closed(study, papers)
+            whole = await self._ending.closed(study, papers)
             if study.status == Status.SETTLED:
                 self._settled.add(name)
-            return
+            return whole
         mine = self._site.enrolment(name)
         if mine is not None and mine.enrolled:
             if study.terms.mode == Mode.MASKED:
@@ -193,7 +201,8 @@ class Training:
             await self._attempt(study, papers)  # 2. the attempt that is open, also if we are leaving
         study = self._found(name)
         if study.status == Status.COMPLETE:
-            await self._ending.complete(study, papers)  # 3. the end
+            return await self._ending.complete(study, papers)  # 3. the end
+        return whole
 
     async def _attempt(self, study: Study, papers: StudyPapers) -> None:
         name = study.terms.study
@@ -240,9 +249,10 @@ class Training:
         assert found is not None  # a study never leaves the ledger
         return found
 
-    async def _keep_final(self, study: Study, papers: StudyPapers) -> None:
-        """Every final round with what we made of it; where that is another model, people are told."""
-        name = study.terms.study
+    async def _keep_final(self, study: Study, papers: StudyPapers) -> bool:
+        """Every final round with what we made of it; where that is another model, people are told. Whether nothing of
+        them lacks yet."""
+        name, whole = study.terms.study, True
         for number in range(1, study.round + 1):
             if (name, number) in self._done:
                 continue
@@ -256,8 +266,10 @@ class Training:
             paper = self._site.store.round(name, number, ended.attempt)
             if paper is None and self._site.id in ended.voters:
                 # The others were quicker. What two thirds say, we still find out for ourselves, now or at a later pass.
-                with suppress(Waits):
+                try:
                     await self._attempts.catch_up(study, ended, papers)
+                except Waits:
+                    whole = False
                 paper = self._site.store.round(name, number, ended.attempt)
             if paper is None and kept is not None:
                 continue
@@ -281,7 +293,8 @@ class Training:
             await self._models.after(study, study.round)
             self._here.add(here)
         if not study.status.over:
-            await self._counting.tend(study)
+            whole = await self._counting.tend(study) and whole
+        return whole
 
     # --------------------------------------------------------------------------------------------------------- reading
 

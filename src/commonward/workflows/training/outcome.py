@@ -103,15 +103,17 @@ class Outcomes:
 
     # what the others know
 
-    async def completed(self, study: Study, papers: StudyPapers) -> tuple[Report, Contributions | None, bool]:
-        """Own pieces, with those of the others where they say the same; and whether nothing is missing."""
+    async def completed(
+        self, study: Study, papers: StudyPapers
+    ) -> tuple[Report, Contributions | None, frozenset[Place]]:
+        """Own pieces, with those of the others where they say the same; and what is missing yet."""
         report, contributions = self.report(study), self.contributions(study)
         lacks = self._lacking(study, papers, report, contributions)
         if lacks:
             said = await self._said(study)
             report, contributions = filled(report, contributions, lacks, said)
             lacks = self._lacking(study, papers, report, contributions)
-        return report, contributions, not lacks
+        return report, contributions, frozenset(lacks)
 
     def _lacking(
         self, study: Study, papers: StudyPapers, report: Report, contributions: Contributions | None
