@@ -5,7 +5,9 @@ its probability p of every patient's true diagnosis, as ln(p / (1 - p)). For one
 with one mean over the models that saw him and another over those that did not; which of the two the attacked model's
 number fits better is the verdict. Every model is attacked in turn by means of the others.
 
-Beside it stands the plain threshold on the loss (Yeom et al., CSF 2018), which needs no other model.
+Beside it stand its number less the other models' mean for the same patient (difficulty calibration: Watson et al.,
+ICLR 2022), which learns one number of each patient instead of two and so is stronger where little leaks, and the plain
+threshold on the loss (Yeom et al., CSF 2018), which needs no other model.
 """
 
 from dataclasses import dataclass
@@ -70,6 +72,12 @@ def verdicts(numbers: Floats, members: Members) -> Floats:
             raise ValueError(f"expected at least {LEAST_SHADOWS} other models with each patient, and as many without")
         found[target] = _log_normal(numbers[target], seen, known) - _log_normal(numbers[target], seen, ~known)
     return found
+
+
+def calibrated(numbers: Floats) -> Floats:
+    """(models, patients): each number less the mean of the other models' for that patient."""
+    others = (numbers.sum(axis=0) - numbers) / (len(numbers) - 1)
+    return np.asarray(numbers - others, np.float64)
 
 
 def _log_normal(number: Floats, seen: Floats, chosen: Members) -> Floats:

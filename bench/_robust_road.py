@@ -1,6 +1,6 @@
 """A study of five sites of which one may lie: the learner's own training, updates as bytes, our aggregation."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -77,7 +77,9 @@ def learn(
     return model
 
 
-def joined(model: Model, number: int, defence: Defence, changes: dict[str, Changes], rows: dict[str, int]) -> Model:
+def joined(
+    model: Model, number: int, defence: Defence, changes: Mapping[str, Changes], rows: Mapping[str, int]
+) -> Model:
     """One round's updates as bytes, and what every member makes of them."""
     received = {
         name: Update(

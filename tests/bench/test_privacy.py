@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bench._privacy_audit import audit, binomial, least_epsilon, most_visible, p_value
-from bench._privacy_lira import auc_of, confidence, halves, hits_at, judge, verdicts
+from bench._privacy_lira import auc_of, calibrated, confidence, halves, hits_at, judge, verdicts
 from commonward.records.privacy import RATE_UNIT, least_noise, spent
 
 DELTA = 5
@@ -114,6 +114,14 @@ def test_where_models_do_not_depend_on_members_the_attack_guesses() -> None:
     blind = judge(verdicts(numbers, members), members, 1, 20)
     assert blind.auc == pytest.approx(0.5, abs=0.02)
     assert blind.found == pytest.approx(0.01, abs=0.01)
+    assert judge(calibrated(numbers), members, 1, 20).auc == pytest.approx(0.5, abs=0.02)
+
+
+def test_where_little_leaks_calibration_sees_more_than_the_likelihood_ratio() -> None:
+    numbers, members = models(0.3)
+    ratio, calibration = (judge(each, members, 1, 20) for each in (verdicts(numbers, members), calibrated(numbers)))
+    # Two normals 0.3 deviations apart: AUC = Phi(0.3 / sqrt 2) = .584.
+    assert ratio.auc < calibration.auc == pytest.approx(0.584, abs=0.02)
 
 
 def test_a_model_is_never_judged_by_what_it_said_itself() -> None:
