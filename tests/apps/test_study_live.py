@@ -15,6 +15,7 @@ from commonward.apps import settings
 from commonward.apps.api.client import NodeAway
 from commonward.apps.cli import study_running
 from commonward.apps.cli.study_live import line, screen, spark
+from commonward.apps.cli.study_shown import shown
 from tests.reportkit import NASTY, bare, masked, nasty, open_study
 
 
@@ -128,3 +129,11 @@ def test_a_round_that_takes_long_is_looked_at_less_often_and_ends_with_what_is_n
     with pytest.raises(typer.Exit) as ended:
         follows(monkeypatch, Node(bare(status="rejected")))
     assert ended.value.exit_code == 1
+
+
+def test_who_votes_sees_that_records_are_synthetic_and_what_the_proposer_states() -> None:
+    terms = {"end": 1_800_000_000_000, "min_sites": 3, "row_cap": 1}
+    told = shown({**open_study(), **terms})
+    assert "SYNTHETIC records" in told and "stated, intended_use: None: made to try the software." in told
+    assert "SYNTHETIC" not in shown({**masked(), **terms})
+    assert "[red]" not in shown({**open_study(statements={"funding": "[red]all"}), **terms}).replace(r"\[red]", "")

@@ -104,6 +104,10 @@ def report(
     others: Annotated[
         bool, typer.Option("--for-others", help="Leave out what this site alone knows: its rows, results and consents.")
     ] = False,
+    alone: Annotated[
+        bool,
+        typer.Option("--alone", help="Also train on this site's rows alone, to show what it would have by itself."),
+    ] = False,
     show: Annotated[bool, typer.Option("--open", help="Also open it in the browser.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -116,6 +120,8 @@ def report(
     if found["enrolled"] and not others:
         with suppress(NodeRefused):  # the page of a site whose rows cannot be read just now has all the rest
             found["local"]["look"] = node.get(f"/studies/{wanted}/look")
+    if alone and not others:
+        found["local"]["alone"] = node.get(f"/studies/{wanted}/alone")
     page = render(for_others(found) if others else found, lang, found["now"]).encode()
     _save(path, page)
     emit(

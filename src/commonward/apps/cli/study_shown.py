@@ -42,6 +42,7 @@ def shown(found: dict[str, Any]) -> str:
     )  # fmt: skip
     lines = [
         f"[bold]{plain(found['title'])}[/bold]  {found['study']}",
+        *(["    [yellow]SYNTHETIC records: a program made them[/yellow]"] if found["synthetic"] else []),
         *([f"    {plain(found['about'])}"] if found["about"] else []),
         f"    by {plain(found['by'])}; [bold]{found['status']}[/bold]; ends {when(found['end'])}",
         f"    {found['rule']}, {found['mode']}; {found['rounds']} rounds of {found['min_sites']} sites at least; "
@@ -50,6 +51,7 @@ def shown(found: dict[str, Any]) -> str:
         f"    privacy: {charged}",
         f"    yes: {plain(', '.join(found['ayes']) or 'nobody')}; no: {plain(', '.join(found['noes']) or 'nobody')}",
         f"    may see the result: {plain(', '.join(found['viewers']) or 'the sites alone')}",
+        *(f"    stated, {plain(item)}: {plain(said)}" for item, said in sorted(found["statements"].items())),
         *(_site(each) for each in found["site"]),
         *(_round(each) for each in found["progress"]),
         f"    model {found['model']} after round {found['round']}",
