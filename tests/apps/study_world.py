@@ -96,13 +96,14 @@ class StudyWorld:
         path.write_text(STUDY.format(**given))
         return path
 
-    def proposed(self, **bent: object) -> str:
-        ran = self.run("north", "study", "propose", self.file(**bent), "--json")
+    def proposed(self, path: Path | None = None, /, **bent: object) -> str:
+        """`path`: a study file of another kind."""
+        ran = self.run("north", "study", "propose", path or self.file(**bent), "--json")
         assert ran.code == 0, ran.err
         return str(ran.json["study"])
 
-    def approved(self, **bent: object) -> str:
-        study = self.proposed(**bent)
+    def approved(self, path: Path | None = None, /, **bent: object) -> str:
+        study = self.proposed(path, **bent)
         for member in SITES:
             assert waits(partial(self.knows, member, study)), f"{member} does not hear of the study"
             waive = ("--waive",) if bent.get("waiver") == "true" else ()

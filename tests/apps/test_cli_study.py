@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.apps.conftest import Patient, Processes, consortium_on, waits
+from tests.apps.study_tables import counts_as_pooled, regresses_as_pooled
 from tests.apps.study_world import StudyWorld
 from tests.cli_world import commonward
 
@@ -140,8 +141,23 @@ def test_a_round_is_made_without_a_site_that_does_not_come_back_in_time(world: S
     finally:
         world.starts("south")
     assert world.run("north", "study", "verify", study, "--replay").code == 0
-    shares = world.told("north", study)["local"]["contributions"]
-    assert sorted(shares) == ["authority", "clinic", "north"] and sum(shares.values()) == pytest.approx(1)
+    local = world.told("north", study)["local"]
+    assert sorted(local["contributions"]) == ["authority", "clinic", "north"]
+    assert sum(each["rows"] for each in local["contributions"].values()) == pytest.approx(1)
+    assert all(each["left_out"][""]["rows"] for each in local["contributions"].values()), "judged without each of them"
+    assert waits(lambda: world.told("clinic", study)["local"]["committed"]["report"]), "what closing it committed to"
+
+
+def test_a_masked_study_that_counts_equals_the_pooled_rows_and_shows_no_small_cell(
+    world: StudyWorld, tmp_path: Path
+) -> None:
+    counts_as_pooled(world, tmp_path)
+
+
+def test_a_masked_regression_of_any_columns_gives_the_table_of_the_pooled_one(
+    world: StudyWorld, tmp_path: Path
+) -> None:
+    regresses_as_pooled(world, tmp_path)
 
 
 def test_a_patient_takes_part_by_passkey_from_a_wallet_of_its_own_and_withdraws(

@@ -26,6 +26,7 @@ from commonward.apps.api import (
     studies,
     study_judging,
     study_own,
+    study_statistics,
 )
 from commonward.apps.api.words import BadWord
 from commonward.apps.settings import BadSettings
@@ -90,7 +91,19 @@ def control_app(node: Node) -> FastAPI:
     """All routes over one node."""
     app = FastAPI(title="Commonward control API", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
     app.state.node = node
-    for group in (status, care, custody, evidence, governance, keys, speaking, studies, study_own, study_judging):
+    for group in (
+        status,
+        care,
+        custody,
+        evidence,
+        governance,
+        keys,
+        speaking,
+        studies,
+        study_own,
+        study_judging,
+        study_statistics,
+    ):
         app.include_router(group.router)
     for kind, code in _STATUS.items():
         app.add_exception_handler(kind, _handler(code))

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 
 from commonward.apps.api.evidence import trust_of
 from commonward.apps.api.status import node_of
+from commonward.apps.api.study_statistics import tables_told
 from commonward.apps.api.words import BadWord, to_bytes
 from commonward.apps.studies.file import read
 from commonward.apps.studies.hosting import columns_of
@@ -122,6 +123,7 @@ async def study(request: Request, study: str) -> dict[str, Any]:
     local = {} if progress is None else local_told(progress)
     local["consents"] = node.office.research.count(wanted).open
     local |= await _came_out(node, wanted)
+    local |= await tables_told(node, wanted, papers)
     return {**found, "member": node.member.id, "now": node.member.now(), "local": local}
 
 
@@ -151,6 +153,8 @@ async def propose(request: Request, body: Proposed) -> dict[str, Any]:
         given = columns_of(cohort)
     except ValueError as cause:
         raise BadWord(f"cohort {wanted.cohort}: {cause}") from cause
+    if wanted.section is not None:
+        wanted.section.check(given)
     lacking = sorted(set(described.columns) - set(given))
     if lacking:
         raise BadWord(f"the learner {described.name} reads {', '.join(lacking)}; the cohort's views do not give that")

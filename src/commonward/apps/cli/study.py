@@ -12,7 +12,7 @@ import typer
 
 from commonward.apps import settings as node_settings
 from commonward.apps.api.client import ControlClient
-from commonward.apps.cli import study_judging, study_results, study_running
+from commonward.apps.cli import study_judging, study_results, study_running, study_statistics
 from commonward.apps.cli.groups import group
 from commonward.apps.cli.output import AsJson, Data, emit, fail
 from commonward.apps.cli.plain import plain
@@ -40,6 +40,7 @@ def add_to(app: typer.Typer) -> None:
     study_running.add_to(studies)
     study_results.add_to(studies)
     study_judging.add_to(studies)
+    study_statistics.add_to(studies)
 
 
 def learners(data: Data, as_json: AsJson = False) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from commonward.adapters.flower import BUNDLED, FlowerLearner, installed
 from commonward.adapters.flower.installed import describe
 from commonward.ledger.encoding import Digest
+from commonward.records.table import Type
 from commonward.workflows.training.cohorts import Gathered, Source
 from commonward.workflows.training.ports import Description, Learner, LearnerFailed
 
@@ -29,11 +30,11 @@ def gather(cohort: bytes, records: Iterable[tuple[Source, bytes]]) -> Gathered:
     return Cohort.parse(cohort).gather(trees)
 
 
-def columns_of(cohort: bytes) -> tuple[str, ...]:
-    """The columns that a cohort's views give. Raises ValueError for a definition that cannot be read."""
+def columns_of(cohort: bytes) -> dict[str, Type]:
+    """The columns that a cohort's views give, and what each holds. Raises ValueError for what cannot be read."""
     from commonward.adapters.fhir.cohort import Cohort
 
-    return tuple(each.name for each in Cohort.parse(cohort).columns)
+    return {each.name: each.type for each in Cohort.parse(cohort).columns}
 
 
 class InstalledLearners:

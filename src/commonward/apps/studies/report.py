@@ -16,6 +16,7 @@ from commonward.apps.studies.plainly import plainly
 from commonward.apps.studies.report_own import own
 from commonward.apps.studies.report_parts import Page, best_of
 from commonward.apps.studies.report_style import POLICY, STYLE
+from commonward.apps.studies.statistics import add_tables
 from commonward.apps.studies.words import words_in
 
 __all__ = ["for_others", "render"]
@@ -38,6 +39,7 @@ def render(study: dict[str, Any], language: str = "en", made: int | None = None)
     said = "".join(f"<p>{escape(each)}</p>" for each in plainly(study, best, text))
     page.section("plainly", text("plainly"), said + (page.mark if best else ""), "plain")
     report_model.summary(page, study, best)
+    add_tables(page, study)
     if not sums:
         report_model.curves(page, study, best)
         report_model.judged(page, study, best)

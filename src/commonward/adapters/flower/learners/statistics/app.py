@@ -7,7 +7,6 @@ patient can move all of them together: charged once, it covers everything that l
 from fractions import Fraction
 from typing import Any
 
-import numpy as np
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
@@ -16,8 +15,8 @@ from commonward.records.model import Integers
 from commonward.records.released import noise_deviation
 from commonward.records.statistics import Statistics, described, parts
 
+from ..tabular.gaussians import discrete_gaussians
 from ..tabular.messages import config, reply
-from ..tabular.noise import discrete_gaussian
 
 app = ClientApp()
 
@@ -33,10 +32,7 @@ def multiplier(given: dict[str, Any]) -> Fraction:
 def blurred(wanted: Statistics, sums: dict[str, Integers], noise: Fraction) -> dict[str, Integers]:
     """Noise on every count. Raises StatisticsError where there are sums beside the counts."""
     sigma = noise_deviation(wanted, noise)
-    return {
-        name: each + np.array([discrete_gaussian(sigma) for _ in range(each.size)], np.int64).reshape(each.shape)
-        for name, each in sums.items()
-    }
+    return {name: each + discrete_gaussians(sigma, each.size).reshape(each.shape) for name, each in sums.items()}
 
 
 @app.query()
