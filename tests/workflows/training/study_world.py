@@ -26,7 +26,7 @@ from commonward.records.rule_parameters import Parameters
 from commonward.records.table import Column, Table, Type
 from commonward.records.updates import Kind, delta_tensors, sum_tensors
 from commonward.workflows.memory import Killed
-from commonward.workflows.study_papers import Protocol, StudyPapers, settings_bytes
+from commonward.workflows.study_papers import Noise, Protocol, StudyPapers, settings_bytes
 from commonward.workflows.studying import Proposal
 from commonward.workflows.training.cohorts import Rows
 from commonward.workflows.training.loop import Training
@@ -141,6 +141,7 @@ class Study:
         contributions: bool | None = None,
         per_site: bool | None = None,
         settings: Mapping[str, Setting] | None = None,
+        noise: Noise | None = None,
         **bent: Any,
     ) -> "Study":
         """Proposed by north, approved, with consents at every site, and enrolled."""
@@ -149,7 +150,7 @@ class Study:
         self = cls(c, sites)
         protocol = Protocol(
             "A line", "to learn it", "line", settings_bytes(settings or {"rate": 500}),
-            (parameters or Parameters(f=0)).to_bytes(), test_share, evaluate_every,
+            (parameters or Parameters(f=0)).to_bytes(), test_share, evaluate_every, noise,
             contributions=contributions, per_site=per_site,
         )  # fmt: skip
         first = EMPTY_MODEL if rule is Rule.SUM else FIRST

@@ -10,11 +10,13 @@ import pytest
 from commonward.ledger.ids import MemberId
 from commonward.ledger.rounds import Mode, Rule
 from commonward.records.model import DType, Model, Tensor
+from commonward.records.privacy import charge
 from commonward.records.released import released
 from commonward.records.rule_parameters import Parameters
 from commonward.records.statistics import Numeric, Statistics, described, parts
 from commonward.records.table import Column, Table, Type
 from commonward.records.updates import Kind, sum_tensors
+from commonward.workflows.study_papers import Noise
 from commonward.workflows.training.loop import Training
 from commonward.workflows.training.papers import MODEL, Asked, Given
 from commonward.workflows.training.ports import Task, Trained
@@ -130,3 +132,28 @@ async def test_false_sums_are_told_as_such_and_not_as_tables() -> None:
         await world.works(world.over)
         seen = await world.trainings["north"].releases.shown(world.id)
         assert seen is not None and "add up to the rows" in seen.tables["refused"]
+
+
+async def test_noise_on_counts_is_charged_to_every_site_and_shown_with_the_counts() -> None:
+    async with Consortium() as c:
+        noisy = Statistics(COUNTED.columns, sums=False)
+        world = await Study.begun(
+            c, mode=Mode.MASKED, rule=Rule.SUM, rounds=1, test_share=0, parameters=Parameters(sums=noisy.shapes),
+            settings={"statistics": noisy.to_text(), "noise": 2_000_000, "steps": 1},
+            noise=Noise(2_000_000, 1_000_000_000, 1), charge=charge(2_000_000, 1_000_000_000, 1), delta=5,
+        )  # fmt: skip
+
+        class Noisy(Counts):
+            def train(self, base: Model, task: Task) -> Trained:
+                true = super().train(base, task)
+                assert task.settings["noise"] == 2_000_000, "what is charged is what the learner is told"
+                sums = {each.name: each.integers - 100 for each in true.tensors}  # as unlucky noise might
+                return Trained(Kind.SUM, 1, sum_tensors(sums))
+
+        world.learners.update({each: Noisy() for each in SITES})
+        await world.works(world.over)
+        seen = await world.trainings["north"].releases.shown(world.id)
+        assert seen is not None and float(seen.tables["noise"]) == pytest.approx(2 * 3**0.5 * 2, rel=1e-3)
+        assert seen.tables["rows"] == 0, "below none stands for none"
+        rounds = c.north.office.studying.rounds
+        assert all(rounds.spent(MemberId(site))[0] > 0 for site in SITES)
