@@ -13,6 +13,7 @@ import typer
 
 from commonward.apps import settings as node_settings
 from commonward.apps.api.client import ControlClient, NodeRefused
+from commonward.apps.cli import study_reading
 from commonward.apps.cli.output import REFUSED, AsJson, Data, emit, fail
 from commonward.apps.cli.plain import plain, size
 from commonward.apps.cli.study_shown import Which, full
@@ -33,6 +34,7 @@ def add_to(studies: typer.Typer) -> None:
     studies.command("model")(model)
     studies.command("verify")(verify)
     studies.command("report")(report)
+    study_reading.add_to(studies)
 
 
 def model(data: Data, study: Which, out: Out = None, as_json: AsJson = False) -> None:
