@@ -14,7 +14,7 @@ from commonward.apps.cli.output import AsJson, Data, emit, fail, out
 from commonward.apps.cli.plain import plain
 from commonward.apps.cli.study_results import Language
 from commonward.apps.cli.study_shown import Which, full, refused
-from commonward.apps.studies.table_words import bin_name, pool_name, said
+from commonward.apps.studies.table_words import bin_name, brief, pool_name, said, without_empty
 from commonward.apps.studies.words import LANGUAGES
 
 
@@ -69,7 +69,7 @@ def _statistics(found: Mapping[str, Any] | None, lang: str) -> Iterator[Table | 
     for each in tables["columns"]:
         yield from _cells(each, lang)
     for each in tables["tables"]:
-        yield _crossed(each, lang)
+        yield _crossed(without_empty(each), lang)
     for each in tables["means"]:
         yield _means(each, lang)
 
@@ -122,6 +122,8 @@ def _means(table: Mapping[str, Any], lang: str) -> Table:
     heads = [said(lang, each) for each in ("present", "mean", "deviation")]
     made = _table(said(lang, "by", of=table["of"], by=table["by"]), table["by"], heads)
     for each in table["groups"]:
+        if each["present"] == 0:
+            continue
         count = said(lang, "hidden") if each["present"] is None else str(each["present"])
         name = plain(pool_name(each["categories"], lang))
         made.add_row(name, count, each["mean"] or "-", each["deviation"] or "-")
@@ -145,9 +147,9 @@ def _regression(found: Mapping[str, Any] | None, lang: str) -> Iterator[Table | 
     heads = [said(lang, each) for each in ("coefficient", "error", "odds", "interval", "p")]
     made = _table(said(lang, "regression"), said(lang, "feature"), heads)
     for each in found["coefficients"]:
-        interval = "-" if each["low"] is None else f"{each['low']} - {each['high']}"
-        hidden = said(lang, "hidden") if each["coefficient"] is None else "-"
-        shown = [each["coefficient"] or hidden, each["error"] or "-", each["odds_ratio"] or "-", interval]
+        interval = "-" if each["low"] is None else f"{brief(each['low'])} - {brief(each['high'])}"
+        value = said(lang, "hidden") if each["coefficient"] is None else brief(each["coefficient"])
+        shown = [value, brief(each["error"]), brief(each["odds_ratio"]), interval]
         made.add_row(plain(each["name"] or said(lang, "intercept")), *shown, each["p"] or "-")
     yield made
     yield said(lang, "regression-note", threshold=found["threshold"])

@@ -8,7 +8,7 @@ from typing import Any
 
 from commonward.apps.studies import table_plots
 from commonward.apps.studies.report_parts import Cell, Page, cell
-from commonward.apps.studies.table_words import bin_name, pool_name, said
+from commonward.apps.studies.table_words import bin_name, brief, pool_name, said, without_empty
 
 __all__ = ["add_tables"]
 
@@ -38,7 +38,7 @@ class _Statistics:
             parts.append(page.note(self._said("of-few")))
         else:
             parts = [self._tiles(), *parts, page.note(self._rule()), *self._columns()]
-            parts += [self._crossed(each) for each in tables["tables"]]
+            parts += [self._crossed(without_empty(each)) for each in tables["tables"]]
             parts += [self._means(each) for each in tables["means"]]
         page.section("statistics", self._said("statistics"), "".join(parts))
 
@@ -129,6 +129,7 @@ class _Statistics:
                 cell(each["deviation"] or "-", numeric=True),
             ]
             for each in table["groups"]
+            if each["present"] != 0
         ]
         return self._page.table(heads, rows, caption=self._said("by", of=table["of"], by=table["by"]))
 
@@ -163,9 +164,9 @@ def _regression(page: Page, found: Mapping[str, Any]) -> None:
 
 
 def _coefficient(each: Mapping[str, Any], language: str) -> list[Cell]:
-    interval = "-" if each["low"] is None else f"{each['low']} - {each['high']}"
-    hidden = said(language, "hidden") if each["coefficient"] is None else "-"
-    shown = [each["coefficient"] or hidden, each["error"] or "-", each["odds_ratio"] or "-", interval, each["p"] or "-"]
+    interval = "-" if each["low"] is None else f"{brief(each['low'])} - {brief(each['high'])}"
+    value = said(language, "hidden") if each["coefficient"] is None else brief(each["coefficient"])
+    shown = [value, brief(each["error"]), brief(each["odds_ratio"]), interval, each["p"] or "-"]
     name = each["name"] or said(language, "intercept")
     return [cell(name), *(cell(value, numeric=True) for value in shown)]
 

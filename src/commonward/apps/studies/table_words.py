@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-__all__ = ["bin_name", "pool_name", "said"]
+__all__ = ["bin_name", "brief", "pool_name", "said", "without_empty"]
 
 TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     "statistics": ("Counted over all sites", "全部机构合计统计"),
@@ -89,3 +89,21 @@ def bin_name(cell: Mapping[str, Any], language: str) -> str:
     else:
         name = said(language, "between", low=low, high=high)
     return name + said(language, "or") + said(language, "missing") if cell["missing"] else name
+
+
+def without_empty(table: Mapping[str, Any]) -> dict[str, Any]:
+    """A table of two columns without rows and columns that hold nobody."""
+    counts = table["counts"]
+    rows = [at for at, line in enumerate(counts) if any(each != 0 for each in line)]
+    columns = [at for at in range(len(table["column_categories"])) if any(line[at] != 0 for line in counts)]
+    return {
+        **table,
+        "row_categories": [table["row_categories"][at] for at in rows],
+        "column_categories": [table["column_categories"][at] for at in columns],
+        "counts": [[counts[i][j] for j in columns] for i in rows],
+    }
+
+
+def brief(number: str | None) -> str:
+    """To four digits, for people; "-" for none."""
+    return "-" if number is None else f"{float(number):.4g}"
