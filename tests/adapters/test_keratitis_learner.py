@@ -70,7 +70,7 @@ def test_the_first_model_knows_nothing_and_says_what_it_is_of(learner):
         "head/weight": (4, 1280),
         "temperature": (1,),
     }
-    assert weights["form"].tolist() == [0, 64, 1280, 1, 0.5]
+    assert weights["form"].tolist() == [0, 64, 1280, 1, 500_000]
     assert not weights["head/weight"].any()
 
 
@@ -114,12 +114,26 @@ def test_a_private_round_draws_fresh_noise_and_touches_neither_form_nor_temperat
     assert not one["form"].any() and not one["temperature"].any()
 
 
+def test_the_first_round_of_a_centred_model_finds_the_centre_and_the_next_learns(learner):
+    given: dict[str, Any] = {"centre": 1, "width": 32, "noise": 1_000_000, "steps": 4, "abstain": 400_000_000}
+    base = learner.first_model({**SMALL, **given})
+    centred = after(base, learner.train(base, task(**given)))
+    learnt = after(centred, learner.train(centred, task(number=2, **given)))
+
+    assert base.weights()["centre"].shape == (32,) and not base.weights()["centre"].any()
+    assert centred.weights()["centre"].any() and not centred.weights()["head/weight"].any()
+    assert np.array_equal(learnt.weights()["centre"], centred.weights()["centre"])
+    assert learnt.weights()["head/weight"].any()
+    assert learner.evaluate(learnt, task(number=2, **given))
+
+
 def test_noise_with_a_seed_or_with_the_whole_network_is_refused(learner):
     base = learner.first_model(SMALL)
     for settings, why in (
         ({"noise": 1_000_000, "seed": 3}, "no seed with noise"),
         ({"noise": 1_000_000, "train": "all"}, "train = head with noise"),
         ({"noise": 1_000_000, "features_norm": 0}, "features_norm = 1 with noise"),
+        ({"noise": 1_000_000, "centre": 1, "rate": 10_000_000}, "rate of 10.9 with a centre"),
         ({"momentum": 1_000_000_000}, "momentum below"),
         ({"steps": 0}, "1 to 100,000 steps"),
     ):

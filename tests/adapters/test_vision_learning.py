@@ -1,18 +1,24 @@
 """Rows, forms, calibration and counts of the learners of photographs, without a worker."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import torch
 
 from commonward.adapters.flower.learners.vision import form, head, judging, learning, rows
+from commonward.adapters.flower.learners.vision.centring import mean_privately, multiplier
 from commonward.adapters.flower.learners.vision.form import Form, WrongForm
+from commonward.records.model import Model
+from commonward.records.privacy import rdp
 
 SIGNS = [[-1, -1, 1, -1], [1, -1, -1, 1], [1, -1, -1, -1], [-1, -1, 1, -1]]
 
 
 def test_a_form_survives_the_model_that_it_lies_in():
-    for made in (Form(), Form("lite2", 128, 64, False, 123_456_789), Form(abstain=0)):
-        assert Form.of_model(form.first_weights(made, None)) == made
+    for made in (Form(), Form("lite2", 128, 64, False, 123_456_000), Form(abstain=0, centred=True)):
+        weights = Model.from_floats(form.first_weights(made, None)).weights()  # through Q24, as a round's model comes
+        assert Form.of_model(weights) == made
 
 
 def test_the_projection_is_the_same_on_every_machine():
@@ -41,9 +47,12 @@ def test_inputs_have_the_length_one_whatever_the_picture():
         ({"backbone": "resnet"}, "expected a backbone of lite0"),
         ({"image": 32}, "expected an image of 64 to 512"),
         ({"width": 4}, "expected a width of 8 to 1280"),
-        ({"features_norm": 2}, "features_norm of 0 or 1"),
+        ({"features_norm": 2}, "features_norm and centre of 0 or 1"),
         ({"abstain": 2_000_000_000}, "expected abstain of 0"),
+        ({"abstain": 333_333_333}, "in whole thousands"),
         ({"train": "some"}, "train of head or all"),
+        ({"train": "all", "centre": 1}, "train = head and features_norm = 1 with a centre"),
+        ({"features_norm": 0, "centre": 1}, "train = head and features_norm = 1 with a centre"),
     ],
 )
 def test_settings_that_no_model_has_are_refused(given, why):
@@ -56,6 +65,30 @@ def test_a_model_of_another_kind_is_refused():
         Form.of_model({"coefficients": np.zeros(14)})
     with pytest.raises(WrongForm, match=r"head/weight: expected the shape \(4, 64\)"):
         Form.of_model({**form.first_weights(Form(), None), "form": Form(width=64).tensor()})
+
+
+def test_a_private_centre_costs_at_most_what_the_rounds_steps_are_charged_for():
+    for noise, steps in ((1_000_000, 1), (3_333_333, 7), (2_500_000, 40), (9_999_999, 999)):
+        once = multiplier(noise, steps)
+        for order in (2, 16, 128):
+            release = Fraction(order, 2) / (once * once)
+            assert release <= Fraction(str(rdp(order, noise, 1_000_000_000))) * steps
+
+
+def test_a_private_centre_is_near_the_mean_and_never_twice_the_same():
+    x = torch.nn.functional.normalize(
+        torch.ones(400, 16) + torch.randn(400, 16, generator=torch.Generator().manual_seed(1))
+    )
+    given = {"noise": 1_000_000, "steps": 4}
+    one, other = (mean_privately(x.double().numpy(), given) for _ in range(2))
+
+    assert not (one == other).any()
+    assert one == pytest.approx(x.double().numpy().mean(axis=0), abs=7 * 0.5 / 400)
+    assert float(
+        Form(centred=True, width=16)
+        .inputs(torch.rand(3, 1280, dtype=torch.float64), torch.from_numpy(one))
+        .norm(dim=1)[0]
+    ) == pytest.approx(1.0)
 
 
 def test_rows_kept_for_the_temperature_are_chosen_by_the_file_alone():

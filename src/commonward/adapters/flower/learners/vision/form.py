@@ -8,6 +8,9 @@ the model that came are not of one kind. Training never changes it: its part of 
                       what bounds it is taken from no data
     width      1280 shrunk to fewer by a fixed matrix of signs (Achlioptas 2003): noise is added to each number that is
                learnt, so fewer are better; the matrix is SHAKE-256 of a sentence, alike everywhere and made of no data
+    centre     what all pictures share is taken off, then the length made one again: most of a feature vector tells no
+               class from another, and under noise it uses up the clip. The mean is learnt in the first round, a sum
+               of unit vectors that is private like every step
 """
 
 from collections.abc import Mapping
@@ -26,11 +29,12 @@ from .backbone import VARIANTS, WIDTH, variant
 from .pictures import GREATEST_SIDE, LEAST_SIDE
 
 FORM: Final = "form"
-WEIGHT, BIAS, TEMPERATURE = "head/weight", "head/bias", "temperature"
+WEIGHT, BIAS, TEMPERATURE, CENTRE = "head/weight", "head/bias", "temperature", "centre"
 BACKBONE: Final = "backbone/"
 CLASSES: Final = len(PATHOGENS)
 
 _BILLION: Final = 1_000_000_000
+_MILLIONTH: Final = 1000
 _SENTENCE: Final = b"commonward projection of features v1"
 
 
@@ -47,8 +51,9 @@ class Form:
         side: pixels a side of what the backbone sees.
         width: the head's inputs, 1280 or fewer.
         norm: whether features are divided by their length.
-        abstain: least probability of the likeliest class with which a class is named, in billionths.
+        abstain: least probability of the likeliest class with which a class is named, in billionths; thousands.
         whole: whether the backbone's weights are in the model too.
+        centred: whether the features' mean is in the model, and is taken off.
     """
 
     backbone: str = "lite0"
@@ -57,6 +62,7 @@ class Form:
     norm: bool = True
     abstain: int = 500_000_000
     whole: bool = False
+    centred: bool = False
 
     def __post_init__(self) -> None:
         variant(self.backbone)
@@ -64,25 +70,30 @@ class Form:
             raise WrongForm(f"expected an image of {LEAST_SIDE} to {GREATEST_SIDE} pixels a side, got {self.side}")
         if not 8 <= self.width <= WIDTH:
             raise WrongForm(f"expected a width of 8 to {WIDTH}, got {self.width}")
-        if not 0 <= self.abstain <= _BILLION:
-            raise WrongForm(f"expected abstain of 0 to {_BILLION} billionths, got {self.abstain}")
+        if not 0 <= self.abstain <= _BILLION or self.abstain % _MILLIONTH:
+            raise WrongForm(f"expected abstain of 0 to {_BILLION} billionths, in whole thousands, got {self.abstain}")
+        if self.centred and (self.whole or not self.norm):
+            raise WrongForm("expected train = head and features_norm = 1 with a centre")
 
     @classmethod
     def of_settings(cls, given: Mapping[str, Any]) -> "Form":
         """Of a protocol's settings. Raises WrongForm, ValueError."""
         name = given.get("backbone", "lite0")
         train = given.get("train", "head")
-        numbers = {key: given.get(key, 0) for key in ("image", "width")}
+        numbers = {key: given.get(key, 0) for key in ("image", "width", "centre")}
         numbers["features_norm"], numbers["abstain"] = (
             given.get("features_norm", 1),
             given.get("abstain", _BILLION // 2),
         )
         if not isinstance(name, str) or train not in ("head", "all"):
             raise WrongForm(f"expected a backbone's name, and train of head or all, got {name!r:.40}, {train!r:.40}")
-        if any(not isinstance(each, int) or each < 0 for each in numbers.values()) or numbers["features_norm"] > 1:
-            raise WrongForm(f"expected whole numbers from 0, and features_norm of 0 or 1, got {numbers}")
+        if any(not isinstance(each, int) or each < 0 for each in numbers.values()) or (
+            max(numbers["features_norm"], numbers["centre"]) > 1
+        ):
+            raise WrongForm(f"expected whole numbers from 0, and features_norm and centre of 0 or 1, got {numbers}")
         side, width = numbers["image"] or variant(name).side, numbers["width"] or WIDTH
-        return cls(name, side, width, bool(numbers["features_norm"]), numbers["abstain"], train == "all")
+        norm, centred = bool(numbers["features_norm"]), bool(numbers["centre"])
+        return cls(name, side, width, norm, numbers["abstain"], train == "all", centred)
 
     @classmethod
     def of_model(cls, weights: Mapping[str, Floats]) -> "Form":
@@ -94,8 +105,11 @@ class Form:
         if not 0 <= at < len(VARIANTS) or norm not in (0, 1):
             raise WrongForm(f"expected a backbone of 0 to {len(VARIANTS) - 1} and a norm of 0 or 1, got {at}, {norm}")
         whole = any(name.startswith(BACKBONE) for name in weights)
-        form = cls(VARIANTS[at].name, side, width, bool(norm), round(float(found[4]) * _BILLION), whole)
+        abstain, centred = int(found[4]) * _MILLIONTH, CENTRE in weights
+        form = cls(VARIANTS[at].name, side, width, bool(norm), abstain, whole, centred)
         shapes = {WEIGHT: (CLASSES, form.width), BIAS: (CLASSES,), TEMPERATURE: (1,)}
+        if centred:
+            shapes[CENTRE] = (form.width,)
         for name, shape in shapes.items():
             got = weights[name].shape if name in weights else "nothing"
             if got != shape:
@@ -103,12 +117,15 @@ class Form:
         return form
 
     def tensor(self) -> Floats:
-        """(5,): backbone's number, side, width, norm, abstain as a fraction."""
+        """(5,): backbone's number, side, width, norm, abstain in millionths: whole numbers, which Q24 holds exactly."""
         at = [each.name for each in VARIANTS].index(self.backbone)
-        return np.array([at, self.side, self.width, self.norm, self.abstain / _BILLION], np.float64)
+        return np.array([at, self.side, self.width, self.norm, self.abstain // _MILLIONTH], np.float64)
 
-    def inputs(self, features: Tensor) -> Tensor:
-        """(n, 1280) features to (n, width) inputs of the head; gradients pass."""
+    def inputs(self, features: Tensor, centre: Tensor | None = None) -> Tensor:
+        """(n, 1280) features to (n, width) inputs of the head; gradients pass.
+
+        `centre`: (width,) of a centred model; without it, or while it is zero, what the centre is the mean of.
+        """
         x = features
         if self.norm:
             x = _unit(x)
@@ -116,7 +133,12 @@ class Form:
             x = x @ signs(self.width).to(x)
             if self.norm:
                 x = _unit(x)
-        return x
+        return x if centre is None else _unit(x - centre.to(x))
+
+
+def centre_of(weights: Mapping[str, Floats]) -> Tensor | None:
+    """A model's centre; None where it has none."""
+    return torch.from_numpy(np.array(weights[CENTRE])) if CENTRE in weights else None
 
 
 def signs(width: int) -> Tensor:
@@ -138,6 +160,8 @@ def first_weights(form: Form, backbone: nn.Module | None) -> dict[str, Floats]:
         BIAS: np.zeros(CLASSES),
         TEMPERATURE: np.zeros(1),
     }
+    if form.centred:
+        found[CENTRE] = np.zeros(form.width)
     if form.whole:
         assert backbone is not None
         found |= {

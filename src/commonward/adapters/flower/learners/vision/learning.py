@@ -16,8 +16,9 @@ from commonward.records.images.photograph import ImageRefused
 from commonward.records.model import Floats, Integers
 
 from . import head
+from .centring import mean_privately
 from .features import backbone_of, device_of, features
-from .form import TEMPERATURE, Form, WrongForm, first_weights
+from .form import CENTRE, TEMPERATURE, Form, WrongForm, centre_of, first_weights
 from .judging import counts, fitted_temperature, probabilities
 from .pictures import LIMITS, shrunk, tensor_of
 from .rows import Photographs, findings
@@ -61,6 +62,8 @@ def constants(given: Mapping[str, Any]) -> dict[str, int]:
             "expected train = head with noise: over three million weights noise for one patient's privacy drowns what "
             "a hospital's patients say; the head has few enough"
         )
+    if found["noise"] and given.get("centre") and found["rate"] != _BILLION:
+        raise ValueError(f"expected a rate of 10^9 with a centre: its sum is over all rows, got {found['rate']}")
     if found["noise"] and given.get("features_norm", 1) != 1:
         raise ValueError("expected features_norm = 1 with noise: else bright pictures alone fill the clip")
     return {name: int(value) for name, value in found.items()}
@@ -99,11 +102,15 @@ def train(weights: Mapping[str, Floats], given: Mapping[str, Any], number: int, 
     if not len(rows):
         raise ValueError("expected at least one row to learn from")
     new = {name: np.array(each) for name, each in weights.items()}
+    if form.centred and not weights[CENTRE].any():  # the first round finds the centre, and learns no class yet
+        x = inputs(form, rows, device).numpy()
+        return new | {CENTRE: mean_privately(x, wanted) if wanted["noise"] else x.mean(axis=0)}
     if wanted["noise"]:
         from .private import descend_privately  # Opacus takes seconds to import
 
         network = head.head_of(weights)
-        descend_privately(network, inputs(form, rows, device).numpy(), rows.labels, wanted)
+        x = inputs(form, rows, device, centre_of(weights)).numpy()
+        descend_privately(network, x, rows.labels, wanted)
         return new | head.weights_of(network)
     learnt, kept = rows.held_back(wanted["calibration"])
     if kept.labels.size:
@@ -125,10 +132,10 @@ def evaluate(weights: Mapping[str, Floats], given: Mapping[str, Any], rows: Phot
     return counts(chances, seen.labels, len(rows), form.abstain / _BILLION)
 
 
-def inputs(form: Form, rows: Photographs, device: str = "cpu") -> Tensor:
+def inputs(form: Form, rows: Photographs, device: str = "cpu", centre: Tensor | None = None) -> Tensor:
     """(n, width) float64: what a head reads."""
     found = torch.from_numpy(features(rows.files, form.backbone, form.side, device).astype(np.float64))
-    return form.inputs(found)
+    return form.inputs(found, centre)
 
 
 def _reader(
@@ -136,7 +143,7 @@ def _reader(
 ) -> tuple[nn.Module, head.Batches]:
     """A network with these weights, and what it reads of rows."""
     if not form.whole:
-        ready = inputs(form, rows, device)
+        ready = inputs(form, rows, device, centre_of(weights))
         return head.head_of(weights), lambda places: ready[places]
     network = head.whole_of(backbone_of(form.backbone), form, weights).to(device_of(device))
     pictures = [_small(file, f"row {at}", form.side) for at, file in enumerate(rows.files)]

@@ -20,7 +20,7 @@ from commonward.records.model import Floats
 
 from . import head
 from .features import backbone_of, device_of
-from .form import TEMPERATURE, Form
+from .form import TEMPERATURE, Form, centre_of
 from .judging import probabilities, usable
 from .pictures import pixels_of, shrunk, square, tensor_of
 
@@ -50,7 +50,7 @@ def read_photograph(weights: Mapping[str, Floats], data: bytes, device: str = "c
     with torch.no_grad():
         seen = backbone.last_map(tensor_of([shrunk(pixels, form.side)]).to(device_of(device))).cpu().to(torch.float64)
     features = seen.mean(dim=(2, 3)).requires_grad_(True)
-    logits = network(form.inputs(features))
+    logits = network(form.inputs(features, centre_of(weights)))
     chances = probabilities(logits.detach().numpy(), float(weights[TEMPERATURE][0]))[0]
     top = int(chances.argmax())
     # Against the mean of all classes: adding the same to every class changes no chance.

@@ -1,0 +1,32 @@
+"""The mean of a site's unit feature vectors, with patient-level privacy: one noisy sum instead of a round's steps."""
+
+from collections.abc import Mapping
+from fractions import Fraction
+from math import isqrt
+from typing import Final
+
+import numpy as np
+
+from commonward.records.model import Floats
+
+from ..tabular.gaussians import discrete_gaussians
+from ..tabular.noise import GRID, clipped_sum
+
+_MILLION: Final = 1_000_000
+
+
+def multiplier(noise: int, steps: int) -> Fraction:
+    """Noise of one release that costs what `steps` releases with `noise` (millionths) do: noise / sqrt(steps), rounded
+    up. The RDP of a Gaussian is inverse to its square, and the ledger charges a round for its steps."""
+    return Fraction(noise, _MILLION) / Fraction(isqrt(steps * _MILLION * _MILLION), _MILLION)
+
+
+def mean_privately(x: Floats, given: Mapping[str, int]) -> Floats:
+    """(width,) of (n, width) unit vectors: clipped to 1, summed in whole units, noised once.
+
+    Args:
+        given: noise in millionths, steps.
+    """
+    noise = discrete_gaussians(multiplier(given["noise"], given["steps"]) * GRID, x.shape[1])
+    total: Floats = (clipped_sum(x, 1.0) + noise).astype(np.float64) / GRID
+    return total / len(x)
