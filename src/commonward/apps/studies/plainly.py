@@ -21,7 +21,7 @@ def plainly(study: dict[str, Any], best: dict[str, Any], text: Text) -> list[str
         text("plain-none") if not count else text("plain-one") if count == 1 else text("plain-together", count=count)
     ]
     if study["rule"] == "sum":
-        return [*said, text("plain-statistics")] if count else said
+        return [text("plain-statistics", count=count)] if count else said
     if not best:
         return [*said, text("plain-nothing")] if count else said
     low, high = best["accuracy_interval"]

@@ -158,7 +158,8 @@ def lineage(page: Page, study: dict[str, Any]) -> None:
         [[cell(each["member"]), cell(page.band(each["rows"])), _mono(each["manifest"])] for each in placed],
     )
     behind = f"<details><summary>{escape(text('numbers'))}</summary>{table}</details>" if placed else ""
-    notes = page.note(text("lineage-note")) + page.note(text("vouch"))
+    some = page.note(text("lineage-some", count=len(final))) if len(shown) < len(final) else ""
+    notes = some + page.note(text("lineage-note")) + page.note(text("vouch"))
     page.section("lineage", text("lineage"), f"{drawn}{behind}{digests}{notes}")
 
 

@@ -87,7 +87,8 @@ class _Statistics:
     def _histogram(self, column: Mapping[str, Any]) -> str:
         page, name = self._page, column["name"]
         heading = self._said("histogram", name=name)
-        drawn = table_plots.histogram(page.label(heading), name, column["cells"], tuple(column["range"]))
+        told = "; ".join(f"{bin_name(each, page.language)} {each['count']}" for each in column["cells"])
+        drawn = table_plots.histogram(page.label(f"{heading}. {told}"), name, column["cells"], tuple(column["range"]))
         rows = [[cell(bin_name(each, page.language)), cell(each["count"], numeric=True)] for each in column["cells"]]
         table = page.table([self._said("range"), self._said("count")], rows)
         return page.figure(heading, drawn, table=table, note=self._said("histogram-note", name=name))
@@ -156,7 +157,9 @@ def _regression(page: Page, found: Mapping[str, Any]) -> None:
     heads = [text(each) for each in ("feature", "coefficient", "error", "odds", "interval", "p")]
     rows = [_coefficient(each, page.language) for each in found["coefficients"]]
     table = page.table(heads, rows, caption=text("regression"), marked=True)
-    drawn = table_plots.odds(page.label(text("forest")), _intervals(found["coefficients"]))
+    intervals = _intervals(found["coefficients"])
+    told = "; ".join(f"{name} {value:.3g} ({page.range((low, high))})" for name, value, low, high in intervals)
+    drawn = table_plots.odds(page.label(f"{text('forest')}. {told}"), intervals)
     body = f'<ul class="facts">{listed}</ul>{table}'
     body += page.figure(text("forest"), drawn) if drawn else ""
     body += page.note(text("regression-note", threshold=found["threshold"])) + page.note(text("association"))
