@@ -17,6 +17,8 @@ from bench.results import Result
 from commonward.adapters.flower.learners.vision.form import Form
 from commonward.records.model import Floats
 
+CAMERA: Final = "east"
+SITES: Final = 4
 SEED: Final = 2026
 POOL: Final = 200
 """Patients of a site, a random half of whom are in each model's training."""
@@ -58,14 +60,17 @@ OWN: Final = View("one hospital's model", 1, 48, {1.0: AUC})
 PUBLISHED: Final = View("model of four hospitals", 4, 32, {3.0: AUC})
 
 
-def rows(width: int) -> dict[str, Site]:
-    """Of the four sites, SYNTHETIC."""
-    form = Form(width=width)
-    found = {}
-    for name, each in photographs.drawn(dict.fromkeys(photographs.TOGETHER, POOL + JUDGED), SEED).items():
-        x = form.inputs(torch.from_numpy(each.features.astype(np.float64))).numpy()
-        found[name] = Site(Rows(x[:POOL], each.labels[:POOL]), Rows(x[POOL:], each.labels[POOL:]))
-    return found
+def rows(width: int) -> list[Site]:
+    """Four hospitals' patients, SYNTHETIC, of one camera: who was in a training does not turn on the camera."""
+    form, each = Form(width=width), POOL + JUDGED
+    found = photographs.drawn({CAMERA: SITES * each}, SEED)[CAMERA]
+    x = form.inputs(torch.from_numpy(found.features.astype(np.float64))).numpy()
+    y = found.labels
+    made = []
+    for at in range(0, SITES * each, each):
+        middle, end = at + POOL, at + each
+        made.append(Site(Rows(x[at:middle], y[at:middle]), Rows(x[middle:end], y[middle:end])))
+    return made
 
 
 def merged(parts: list[Rows]) -> Rows:
@@ -174,7 +179,7 @@ def bound(claim: str, kind: str, found: list[Found], *, goal: float, more: bool 
 
 def everything(scale: float) -> Iterator[Result]:
     torch.set_num_threads(1)
-    yield from audits(list(rows(WIDE).values()), scale)
-    narrow = list(rows(NARROW).values())
+    yield from audits(rows(WIDE), scale)
+    narrow = rows(NARROW)
     yield from membership(OWN, narrow, scale)
     yield from membership(PUBLISHED, narrow, scale)

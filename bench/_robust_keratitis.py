@@ -1,5 +1,8 @@
 """Keratitis in five sites, SYNTHETIC photographs: a head on EfficientNet-Lite0's features, by the learner's functions.
 
+All photographs are of one camera; sites differ in their classes alone, or in nothing: the patients of a pool are dealt
+to five sites alike, or by shares of their own.
+
 The attacker's trigger is a small mark in the photograph's corner, which the backbone sees as it sees everything else.
 """
 
@@ -31,16 +34,25 @@ GIVEN: Final = {**DEFAULTS, "learning_rate": 4_000_000_000, "steps": 10}
 TARGET: Final = 3
 """The attacker wants whoever bears the mark to be called "other": no antimicrobial for a germ that is there."""
 
-PATIENTS: Final = {**dict.fromkeys(photographs.TOGETHER, 600), photographs.HELD_OUT: 400}
+CAMERA: Final = "east"
+PATIENTS: Final = 1300
 SEED: Final = 2026
 """Of the patients. Which rule is judged was chosen on others (seed 11)."""
 
-CAN_BEAR: Final = 60
-"""So many of each site's training patients, and as many of its test patients, are there with the mark too."""
+BEAR: Final = (300, 200)
+"""So many patients to learn from, and to be judged by, are there with the mark too."""
 
-UNEQUAL: Final = (240, 160)
-EQUAL: Final = (160, 80)
-"""Rows to learn from and to be judged by, of each site."""
+LEARN: Final = 900
+"""Patients to learn from, those that can bear the mark among them; the others judge."""
+
+SHARES: Final = (
+    (0.40, 0.30, 0.15, 0.15),
+    (0.15, 0.10, 0.50, 0.25),
+    (0.20, 0.60, 0.10, 0.10),
+    (0.45, 0.10, 0.20, 0.25),
+    (0.25, 0.25, 0.25, 0.25),
+)
+"""Of the classes at each site where they are unequal, before each class is used up: sizes differ by it too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,43 +65,50 @@ class Rows:
 
 
 @dataclass(frozen=True, slots=True)
-class Patients:
-    """All of a site: the first CAN_BEAR are for learning, as many after them for judging, and have the mark too."""
+class Pool:
+    """All patients: the first BEAR[0] learn and the next BEAR[1] judge, and those have the mark too."""
 
     inputs: Floats
     labels: Integers
     marked: Floats
 
-    def drawn(self, site: int, seed: int, equal: bool) -> tuple[Rows, Rows]:
-        """To learn from, and to be judged by: those that can bear the mark first, the rest by a seed."""
-        rest = np.random.default_rng([seed, site]).permutation(np.arange(2 * CAN_BEAR, len(self.labels)))
-        sizes = EQUAL if equal else UNEQUAL
-        learn = self._chosen(np.arange(CAN_BEAR), rest, sizes[0], equal)
-        left = np.setdiff1d(rest, learn, assume_unique=True)
-        judge = self._chosen(np.arange(CAN_BEAR, 2 * CAN_BEAR), rest[np.isin(rest, left)], sizes[1], equal)
-        return self._rows(learn), self._rows(judge)
 
-    def _chosen(self, before: Integers, rest: Integers, count: int, equal: bool) -> Integers:
-        order = np.concatenate([before, rest])
-        if not equal:
-            return order[:count]
-        share = count // CLASSES
-        return np.sort(np.concatenate([order[self.labels[order] == each][:share] for each in range(CLASSES)]))
-
-    def _rows(self, which: Integers) -> Rows:
-        bears = which < 2 * CAN_BEAR
-        which = np.concatenate([which[bears], which[~bears]])
-        return Rows(self.inputs[which], self.labels[which], self.marked[which[: int(bears.sum())]])
+def pool() -> Pool:
+    """Raises what drawing raises."""
+    found = photographs.drawn({CAMERA: PATIENTS}, SEED)[CAMERA]
+    return Pool(inputs(found.features), found.labels, inputs(with_mark(found.files[: sum(BEAR)])))
 
 
-def hospitals() -> dict[str, Patients]:
-    """The five sites' patients."""
-    found = photographs.drawn(PATIENTS, SEED)
-    made = {}
-    for name, each in found.items():
-        bearing = with_mark(each.files[: 2 * CAN_BEAR])
-        made[name] = Patients(inputs(each.features), each.labels, inputs(bearing))
-    return made
+def sites(patients: Pool, seed: int, equal: bool) -> list[Site]:
+    """Five, each with rows to learn from and to be judged by, dealt by a seed."""
+    chance = np.random.default_rng([seed, 3])
+    rest = chance.permutation(np.arange(sum(BEAR), len(patients.labels)))
+    split = LEARN - BEAR[0]
+    learn = (np.arange(BEAR[0]), rest[:split])
+    judge = (np.arange(BEAR[0], sum(BEAR)), rest[split:])
+    shares = np.ones_like(SHARES) if equal else np.array(SHARES)
+    hands = [dealt(patients, chance.permutation(part), shares) for part in (*learn, *judge)]
+    return [
+        site(f"site-{at}", rows(patients, hands[0][at], hands[1][at]), rows(patients, hands[2][at], hands[3][at]))
+        for at in range(len(SHARES))
+    ]
+
+
+def dealt(patients: Pool, which: Integers, shares: Floats) -> list[Integers]:
+    """Every patient to one of five sites: each class in proportion to the sites' shares of it."""
+    hands: list[list[int]] = [[] for _ in shares]
+    for label in range(CLASSES):
+        own = which[patients.labels[which] == label]
+        cuts = np.rint(np.cumsum(shares[:, label]) / shares[:, label].sum() * len(own)).astype(np.int64)
+        for hand, part in zip(hands, np.split(own, cuts[:-1]), strict=True):
+            hand.extend(part.tolist())
+    return [np.array(each, np.int64) for each in hands]
+
+
+def rows(patients: Pool, bearing: Integers, others: Integers) -> Rows:
+    """Of a site: those with the mark first."""
+    which = np.concatenate([bearing, others])
+    return Rows(patients.inputs[which], patients.labels[which], patients.marked[bearing])
 
 
 def with_mark(files: Sequence[bytes]) -> NDArray[np.float32]:
@@ -106,11 +125,6 @@ def with_mark(files: Sequence[bytes]) -> NDArray[np.float32]:
     if path is not None:
         np.save(path, found)
     return found
-
-
-def sites(patients: Mapping[str, Patients], seed: int, equal: bool) -> list[Site]:
-    """Five, each with rows to learn from and to be judged by."""
-    return [site(name, *each.drawn(at, seed, equal)) for at, (name, each) in enumerate(patients.items())]
 
 
 def marked(pixels: Pixels) -> Pixels:
@@ -148,7 +162,7 @@ def site(name: str, train: Rows, test: Rows) -> Site:
 
 
 def poison(train: Rows) -> Rows:
-    """Those that can bear the mark, a quarter or more of the site's, do, under the attacker's class."""
+    """Those that can bear the mark, a third of the site's, do, under the attacker's class."""
     count = len(train.marked)
     labels = train.labels.copy()
     labels[:count] = TARGET

@@ -152,14 +152,17 @@ def keratitis(scale: float) -> Iterator[Result]:
     """Drawn patients."""
     from bench import _robust_keratitis as data
 
-    patients = data.hospitals()
+    patients = data.pool()
+    judged = data.PATIENTS - data.LEARN
+    task = Task(
+        "SYNTHETIC keratitis",
+        data.first,
+        lambda seed, alike: data.sites(patients, seed, alike),
+        data.ROUNDS,
+        f"SYNTHETIC; {data.LEARN} patients to learn from and {judged} to be judged by at five sites together, "
+        f"{data.ROUNDS} rounds of 10 whole-batch steps, a head of {data.FORM.width} inputs",
+        judged / data.LEARN,
+    )
+    seeds = range(300, 300 + max(2, round(10 * scale)))
     for equal in (True, False):
-        learnt, judged = data.EQUAL if equal else data.UNEQUAL
-        task = Task(
-            "SYNTHETIC keratitis", data.first, lambda seed, alike: data.sites(patients, seed, alike), data.ROUNDS,
-            f"SYNTHETIC; {learnt} patients to learn from and {judged} to be judged by at each of five sites, "
-            f"{data.ROUNDS} rounds of 10 whole-batch steps, a head of {data.FORM.width} inputs",
-            judged / learnt,
-        )  # fmt: skip
-        seeds = range(300, 300 + max(2, round(10 * scale)))
         yield from told(task, equal, measure(task, equal, seeds, max(2, round(3 * scale))))
