@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from commonward.adapters.images.slitlamp import photographs
-from commonward.records.images.duplicates import NEAR, check_disjoint, groups, pairs, seen
+from commonward.records.images.duplicates import NEAR, Seen, check_disjoint, groups, near_pairs, pairs, seen
 from commonward.records.images.photograph import ImageRefused, Photograph, devices, luminance, shrunk
 from commonward.records.images.quality import quality
 from commonward.records.images.text import has_text
@@ -63,6 +63,14 @@ def test_pictures_of_different_eyes_are_no_copies() -> None:
     assert pairs(EYES) == []
     (pair,) = pairs([EYES[0], EYES[1], replace(EYES[0], patient="another")])
     assert (pair.first, pair.second, pair.exact) == (0, 2, True)
+
+
+def test_pictures_that_are_near_by_chance_in_their_hashes_but_not_in_their_shades_are_no_copies() -> None:
+    rising, falling = bytes(range(0, 256)) * 4, bytes(range(255, -1, -1)) * 4
+    brighter = bytes(min(each + 10, 255) for each in rising)
+    looks = [Seen(0, 0, rising), Seen(7, 7, falling), Seen(7, 7, brighter)]
+    assert [(each.first, each.second) for each in near_pairs(looks, [b"a", b"b", b"c"])] == [(0, 2)]
+    assert [each.exact for each in near_pairs(looks[:2], [b"a", b"a"])] == [True]
 
 
 def test_pairs_join_to_groups() -> None:

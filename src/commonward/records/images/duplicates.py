@@ -3,11 +3,12 @@
 Two hashes of 256 bits of the luminance in whole numbers. Difference hash (Krawetz 2013): is each of 16 x 16 areas
 darker than its right neighbour? Average hash: is each of 16 x 16 areas brighter than the median? Both must be near for
 two pictures to be near: the first follows edges, the second masses, and pictures of different eyes, which all show a
-dark disc on white, often agree in one of them alone.
+dark disc on white, often agree in one of them alone. Among the pairs of some thousand pictures a few are near by chance
+all the same, so a near pair is held against its shades too: the luminance of 32 x 32 areas must be correlated.
 
-`NEAR` is argued in docs/keratitis.md from measured distances. It finds copies that were stored again, resized, or
-slightly cropped or brightened; it does not find another photograph of the same eye, for which the patient's key is
-there.
+`NEAR` and `ALIKE` are argued in docs/keratitis.md from measured distances. It finds copies that were stored again,
+resized, or slightly cropped or brightened; it does not find another photograph of the same eye, for which the patient's
+key is there.
 """
 
 from collections.abc import Sequence
@@ -23,13 +24,19 @@ SIDE: Final = 16
 NEAR: Final = 40
 """At most this many of 256 bits differ, in each of the two hashes."""
 
+SHADES: Final = 32
+ALIKE: Final = 88
+"""The least correlation of the shades of a near copy, of a hundred."""
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a picture looks like: two hashes of 256 bits as integers, so that the distance is a count of bits."""
+    """What a picture looks like: two hashes of 256 bits as integers, so that the distance is a count of bits, and the
+    luminance of 32 x 32 areas, a byte each."""
 
     difference: int
     average: int
+    shades: bytes
 
     def distance(self, other: "Seen") -> int:
         """The greater of both hashes' distances, 0 to 256."""
@@ -38,12 +45,20 @@ class Seen:
             (self.average ^ other.average).bit_count(),
         )
 
+    def alike(self, other: "Seen") -> bool:
+        """Whether the shades are correlated by ALIKE of a hundred; in whole numbers, so alike on every machine."""
+        one, two = (np.frombuffer(each.shades, np.uint8).astype(np.int64) for each in (self, other))
+        one, two = one * one.size - one.sum(), two * two.size - two.sum()
+        both = int(one @ two)
+        return both > 0 and both * both * 100 * 100 >= ALIKE * ALIKE * int(one @ one) * int(two @ two)
+
 
 def seen(photograph: Photograph) -> Seen:
-    """The hashes of a picture. Raises ImageRefused where it is smaller than 16 x 17 pixels."""
+    """The looks of a picture. Raises ImageRefused where it is smaller than 32 x 32 pixels."""
     plane = luminance(photograph.pixels)
     wide, square = shrunk(plane, SIDE, SIDE + 1), shrunk(plane, SIDE, SIDE)
-    return Seen(_bits(wide[:, 1:] > wide[:, :-1]), _bits(square > int(np.median(square))))
+    shades = shrunk(plane, SHADES, SHADES).astype(np.uint8).tobytes()
+    return Seen(_bits(wide[:, 1:] > wide[:, :-1]), _bits(square > int(np.median(square))), shades)
 
 
 def _bits(flags: NDArray[np.bool_]) -> int:
@@ -82,7 +97,7 @@ def near_pairs(looks: Sequence[Seen], digests: Sequence[bytes], near: int = NEAR
         )
         for first in np.flatnonzero((far <= near) | (named[:second] == named[second])).tolist():
             exact = digests[first] == digests[second]
-            if exact or far[first] <= near:
+            if exact or (far[first] <= near and looks[first].alike(looks[second])):
                 found.append(Pair(first, second, int(far[first]), exact))
     return found
 
