@@ -29,7 +29,7 @@ def test_what_a_file_says_is_what_is_proposed_and_no_fraction_passes_through_a_f
 
 def test_the_study_file_of_the_documentation_can_be_proposed() -> None:
     text = (Path(__file__).parents[2] / "docs" / "learning.md").read_text()
-    (block,) = re.findall(r"```toml\n(.*?)```", text.partition("## Running a study")[2], re.S)
+    (block,) = re.findall(r"```toml\n(.*?)```", text.partition("## Running a study")[2].partition("\n## ")[0], re.S)
     found = read(block, "learning.md")
     assert (found.mode, found.rounds, found.protocol.learner) == (Mode.MASKED, 5, "heart_newton")
 

@@ -43,19 +43,19 @@ class Counts(Line):
         return Trained(Kind.SUM, 1, sum_tensors(parts(wanted, self.table)))
 
 
-async def counted(c: Consortium) -> Study:
+async def counted(c: Consortium, sites: tuple[str, ...] = SITES) -> Study:
     """Begun, with learners that count."""
     world = await Study.begun(
-        c, mode=Mode.MASKED, rule=Rule.SUM, rounds=1, test_share=0, parameters=Parameters(sums=COUNTED.shapes),
-        settings={"statistics": COUNTED.to_text()},
+        c, sites=sites, mode=Mode.MASKED, rule=Rule.SUM, rounds=1, test_share=0,
+        parameters=Parameters(sums=COUNTED.shapes), settings={"statistics": COUNTED.to_text()},
     )  # fmt: skip
-    world.learners.update({each: Counts() for each in SITES})
+    world.learners.update({each: Counts() for each in sites})
     return world
 
 
-def viewer(c: Consortium) -> Training:
-    """The insurer, which may view what comes out and is no site."""
-    house = c.houses["shield"]
+def viewer(c: Consortium, name: str = "shield") -> Training:
+    """The insurer, which may view what comes out and is no site; or another."""
+    house = c.houses[name]
     return Training(house.office, Holding(house, {}), lambda learner, approved: Line())
 
 
@@ -86,6 +86,19 @@ async def test_sites_add_up_exactly_and_a_viewer_gets_tables_and_never_the_sum()
             given = await world.trainings[site].handlers[MODEL](MemberId("north"), wanted.to_bytes())
             assert Given.parse(given).parts, "the sites have it from each other"
         insurer.close()
+
+
+async def test_a_proposer_that_is_no_site_closes_the_study_and_has_the_tables_alone() -> None:
+    sites = ("clinic", "health", "south")
+    async with Consortium() as c:
+        world = await counted(c, sites)
+        world.holdings["north"] = Holding(c.houses["north"], {})
+        world.learners["north"] = Counts()
+        proposer = world.wakes("north")
+        await world.works(world.over)
+        seen, own = await proposer.releases.shown(world.id), await world.trainings["south"].releases.shown(world.id)
+        assert seen is not None and own is not None and seen.tables == own.tables and (seen.said, seen.of) == (3, 3)
+        assert await proposer.model(world.id) is None
 
 
 async def test_one_site_that_tells_a_viewer_other_tables_is_outvoted_and_half_of_them_are_not_believed() -> None:
