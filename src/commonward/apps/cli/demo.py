@@ -15,7 +15,7 @@ def add_to(app: typer.Typer) -> None:
     app.command("demo")(demo)
 
 
-def _console() -> Console:
+def console() -> Console:
     """As wide as the terminal; 110 columns where there is none, so that a log of it stays readable."""
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=110)
@@ -40,7 +40,7 @@ def demo(
 
     try:
         count = ports(len(DEMO), checked_engine(engine))
-        run(directory, port or running.free_ports(count), Voice(_console()), engine)
+        run(directory, port or running.free_ports(count), Voice(console()), engine)
     except StoryBroken as why:
         err.print(f"[red]the demo broke:[/red] {why}")
         raise typer.Exit(REFUSED) from why

@@ -19,6 +19,7 @@ from commonward.apps.cli import (
     consortium,
     custody,
     demo,
+    demo_learning,
     doctor,
     evidence,
     governance,
@@ -55,6 +56,7 @@ checking.add_to(app)
 doctor.add_to(app)
 backup.add_to(app)
 demo.add_to(app)
+demo_learning.add_to(app)
 patient.add_to(app)
 care.add_to(app)
 custody.add_to(app)

@@ -16,6 +16,7 @@ from commonward.apps.demo import learning_told as tell
 from commonward.apps.demo.learning_hospitals import AUTHORITY, EAST, ETHICS, HOSPITALS, NORTH, SOUTH, WEST, Hospitals
 from commonward.apps.demo.learning_patient import WalletPatient
 from commonward.apps.demo.learning_sizes import Sizes
+from commonward.apps.demo.learning_studies import HEART
 from commonward.apps.demo.stage import StoryBroken
 from commonward.apps.samples import heart
 from commonward.apps.signing.signer import Shown
@@ -33,36 +34,6 @@ OPINIONS: Final = {
     SOUTH: "sound, with the written consent of each patient",
     WEST: "sound",
 }
-STUDY: Final = """\
-title = "Heart disease from routine examinations"
-about = "Who needs an angiogram? Logistic regression over four hospitals whose records stay where they are."
-cohort = "heart-cohort.json"
-label = "num"
-label_share = 0.46
-mode = "masked"
-rule = "newton"
-rounds = {rounds}
-min_sites = 4
-awaited = 4
-row_cap = 1
-test_share = 0.3
-evaluate_every = 1
-end = "7d"
-viewers = ["authority"]
-
-[learner]
-name = "heart_newton"
-
-[parameters]
-ridge = 0.03
-
-[waits]
-votes = "1h"
-sites = "1h"
-updates = "30m"
-signatures = "30m"
-disputes = "1d"
-"""
 _COLUMNS: Final = ("age", "sex", "cp", "trestbps", "chol", "fbs", "restecg", "thalach", "exang", "oldpeak", "num")
 """What a patient must have to be a row of the cohort."""
 
@@ -121,7 +92,7 @@ class HeartStudy:
         self.voice.chapter("A study is a file; the members' ethics officers vote on it")
         file = self.hospitals.directory / "studies" / "heart.toml"
         file.parent.mkdir(exist_ok=True)
-        file.write_text(STUDY.format(rounds=self.sizes.heart_rounds))
+        file.write_text(HEART.format(rounds=self.sizes.heart_rounds))
         self.voice.say(f"$ commonward study propose {file}")
         self.study = self.hospitals.propose(NORTH, file, heart.cohort())
         found = self.hospitals.told(self.study, AUTHORITY)
@@ -213,6 +184,7 @@ class HeartStudy:
         gone = self.asked[EAST][0]
         body = {"system": "his", "patient": gone, "reason": "moved away"}
         withdrawn = self.hospitals.control(EAST).post(f"/studies/{self.study}/withdraw", body)
+        self.alone = self.hospitals.alone(self.study, [each for each in HOSPITALS if each != SOUTH])
         self._must(bool(withdrawn["touched"]), "no model was named that had learnt from the patient who withdrew")
         self.voice.say(
             "Meanwhile a patient at east withdraws. South's node is started again, and finds in its vault where it was."
@@ -220,6 +192,7 @@ class HeartStudy:
         self.hospitals.revive(SOUTH)
         with self.voice.progress("the hospitals learn"):
             self.hospitals.follow(self.study, shown, since=before["round"])
+        self.alone |= self.hospitals.alone(self.study, [SOUTH])
         self._without(withdrawn["consent"], manifests)
         self.hospitals.ends(self.study)
 
@@ -243,7 +216,7 @@ class HeartStudy:
     def figures(self) -> None:
         self.voice.chapter("What they have learnt, beside what each had without the others")
         self.hospitals.until(lambda: self._all_sites(), "the sum of all sites' counts", 300)
-        tell.figures(self.voice, self.hospitals.alone(self.study), home=True)
+        tell.figures(self.voice, self.alone, self.hospitals.together(self.study), home=True)
         self.voice.good(f"together: {tell.pooled(self._all_sites())}")
         self.voice.say(
             f"With {self.sizes.heart} patients a hospital much of this is chance: docs/learning.md has a hundred "

@@ -37,6 +37,9 @@ PATIENCE_S: Final = 300.0
 """How long a step of the study may take on a machine that does much else; a step that is well needs a second or two."""
 
 _POLL_S: Final = 0.15
+_TICK_MS: Final = 3000
+"""Every member's tick is a block for all: more of them would only take processor time from the learning."""
+
 _STAFF: Final = (
     (ETHICS, "ethics-officer", "ethics-board"),
     (FIRST, "records-officer", "studies"),
@@ -51,7 +54,7 @@ class Hospitals(Stage):
     """The consortium of the demonstration of learning, running."""
 
     def __init__(self, directory: Path, voice: Voice, engine: str = "solo") -> None:
-        super().__init__(directory, voice, engine, CAST, frozenset({AUTHORITY}))
+        super().__init__(directory, voice, engine, CAST, frozenset({AUTHORITY}), _TICK_MS)
 
     def control(self, member: str) -> ControlClient:
         """Patient: looking at a cohort, or bringing many forms, may take minutes on a slow machine."""
@@ -249,12 +252,16 @@ class Hospitals(Stage):
         except NodeRefused:
             return False
 
-    def alone(self, study: str) -> dict[str, dict[str, Any]]:
-        """What each hospital would have without the others, and with them, by its own test patients."""
+    def alone(self, study: str, members: Sequence[str] = HOSPITALS) -> dict[str, dict[str, Any]]:
+        """What each hospital would have without the others, by its own test patients. Cheapest while a study runs."""
         return self.everywhere(
-            "each hospital learns alone, for comparison",
-            lambda member: self.control(member).get(f"/studies/{study}/alone"),
-        )
+            "hospitals learn alone, for comparison",
+            lambda member: dict(self.control(member).get(f"/studies/{study}/alone")["alone"]), members,
+        )  # fmt: skip
+
+    def together(self, study: str) -> dict[str, dict[str, Any]]:
+        """How the last model that was judged does by each hospital's test patients, as the hospital itself knows."""
+        return {member: self.told(study, member)["local"].get("own", {}) for member in HOSPITALS}
 
     def replay(self, study: str, members: Iterable[str] = HOSPITALS) -> dict[str, list[dict[str, Any]]]:
         """Every round computed again at each hospital from the sealed updates it keeps."""

@@ -6,14 +6,16 @@ from typing import Final, NamedTuple
 
 
 class Sizes(NamedTuple):
-    """`heart`, `photographs`: patients who consent at each hospital. `*_rounds`: rounds of each study."""
+    """`heart`, `photographs`: patients who consent at each hospital. `*_rounds`: rounds of each study. `side`: of the
+    photographs and of what the learner sees of them, in pixels."""
 
     heart: int
     heart_rounds: int
     photographs: int
     photograph_rounds: int
+    side: int
 
 
-DEMO: Final = Sizes(heart=45, heart_rounds=6, photographs=60, photograph_rounds=8)
-SMALL: Final = Sizes(heart=12, heart_rounds=5, photographs=8, photograph_rounds=3)
+DEMO: Final = Sizes(heart=90, heart_rounds=6, photographs=80, photograph_rounds=8, side=192)
+SMALL: Final = Sizes(heart=12, heart_rounds=5, photographs=8, photograph_rounds=3, side=160)
 """The fewest with which every chapter stays true: for tests."""

@@ -60,38 +60,34 @@ def _spent(found: Mapping[str, Any]) -> str:
     return f"; privacy spent {max(spent)[0]:.2f} of {max(spent)[1]:g}" if spent else ""
 
 
-def figures(
-    voice: Voice, found: Mapping[str, Mapping[str, Any]], mark: str = "", home: bool = False
-) -> tuple[int, int]:
-    """Majority class, each hospital alone, and all together, by the same test patients. `found`: `Hospitals.alone`.
-    `home`: also with the intercept refitted at home. Returns how many of all were right: alone, and together."""
-    rows, rights = [], {"alone": 0, "together": 0}
-    sums = [0, 0, 0, 0, 0]  # test patients, and right by: majority, alone, together, together with a home intercept
-    for member, each in found.items():
-        alone, together = each["alone"].get("", {}), each["together"].get("", {})
-        if not alone or not together:
-            rows.append([member, "0", *["" for _ in range(4 if home else 3)]])
-            continue
-        count = int(together["rows"])
-        refitted = each["together"].get("home", together)
-        shares = (together["majority"], alone["accuracy"], together["accuracy"], refitted["accuracy"])
-        sums = [sums[0] + count, *(total + round(share * count) for total, share in zip(sums[1:], shares, strict=True))]
-        rows.append([member, str(count), *(f"{share:.2f}" for share in shares[: 4 if home else 3])])
-    if sums[0]:
-        rows.append(["all", str(sums[0]), *(f"{right / sums[0]:.2f}" for right in sums[1 : 5 if home else 4])])
-    rights = {"alone": sums[2], "together": sums[4 if home else 3]}
-    columns = [
-        "hospital",
-        "test patients",
-        "majority class",
-        "alone",
-        "together",
-        *(["with home intercept"] if home else []),
-    ]
-    voice.table([f"   {columns[0]}", *columns[1:]], [[f"   {row[0]}", *row[1:]] for row in rows])
+Variants = Mapping[str, Mapping[str, Any]]
+"""By hospital: "" and "home", each as `apps.studies.metrics.judged` makes it."""
+
+
+def figures(voice: Voice, alone: Variants, together: Variants, mark: str = "", home: bool = False) -> None:
+    """Accuracy by each hospital's test patients: of its majority class, of a model of its own rows alone, of the common
+    model, and (`home`) of that with its intercept refitted at home."""
+    columns = ["majority class", "alone", "together", *(["together, home intercept"] if home else [])]
+    rows, patients, right = [], 0, [0] * len(columns)
+    for member in together:
+        by_itself, common = alone[member].get(""), together[member].get("")
+        if not by_itself or not common:
+            continue  # no test patients there
+        shares = [common["majority"], by_itself["accuracy"], common["accuracy"]]
+        shares += [together[member]["home"]["accuracy"]] if home else []
+        count = int(common["rows"])
+        patients += count
+        right = [total + round(share * count) for total, share in zip(right, shares, strict=True)]
+        rows.append([f"   {member}", str(count), *(f"{share:.2f}" for share in shares)])
+    rows.append(["   all", str(patients), *(f"{each / max(patients, 1):.2f}" for each in right)])
+    voice.table(["   hospital", "test patients", *columns], rows)
     if mark:
-        voice.say(f"(accuracy; every figure {mark}: photographs drawn by a program, and nothing about patients)")
-    return rights["alone"], rights["together"]
+        voice.say(f"Accuracy. Every figure is {mark}: of drawings, and nothing about patients.")
+    gained = right[-1] - right[1]
+    if gained > 0:
+        voice.good(f"together {gained} of {patients} test patients more are told rightly than by each hospital alone")
+    else:
+        voice.refused(f"together no more are told rightly than by each hospital alone ({right[1]} of {patients})")
 
 
 def pooled(all_sites: Judged) -> str:

@@ -104,6 +104,7 @@ class Stage:
 
     `cast`: its members as `planning.plan` reads them, the authority among them; none are the five of the main demo.
     `follows`: who follows without a vote in consensus where the members order together, because four are enough.
+    `tick_ms`: how often each member anchors.
     """
 
     def __init__(
@@ -113,11 +114,12 @@ class Stage:
         engine: str = "solo",
         cast: Sequence[str] = (),
         follows: frozenset[str] = FOLLOWS,
+        tick_ms: int = TICK_MS,
     ) -> None:
         self.directory = directory
         self.voice = voice
         self.engine = engine
-        self._cast, self._follows = tuple(cast), follows
+        self._cast, self._follows, self._tick_ms = tuple(cast), follows, tick_ms
         self._controls: dict[str, ControlClient] = {}
 
     def found(self, port: int) -> founding.Founded:
@@ -138,7 +140,7 @@ class Stage:
                 sequencer=Address(host="127.0.0.1", port=port) if solo else None,
                 now=WallClock().now(),
                 tables={"jurisdiction": default_jurisdiction().digest, "sensitivity": default_sensitivity().digest},
-                tick_ms=TICK_MS,
+                tick_ms=self._tick_ms,
             )
 
     def start(self) -> None:
