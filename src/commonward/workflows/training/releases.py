@@ -11,6 +11,7 @@ import json
 from collections import Counter
 from typing import Any, Final, NamedTuple
 
+from commonward.ledger.encoding import Digest
 from commonward.ledger.ids import MemberId, StudyId
 from commonward.ledger.rounds.study import Study
 from commonward.records.model import Model
@@ -43,6 +44,7 @@ class Releases:
 
     def __init__(self, site: Site) -> None:
         self._site = site
+        self._shown: dict[tuple[StudyId, Digest], Release] = {}  # a final sum does not change
 
     async def shown(self, study: StudyId) -> Release | None:
         """To people of this member. None for a study that is none of statistics, whose sum is not final, or of which
@@ -51,12 +53,20 @@ class Releases:
         papers = self._site.office.studying.held(study)
         if found is None or papers is None or not found.round or not counts(papers):
             return None
-        own = self._made(found, papers)
+        known = self._shown.get((study, found.model))
+        if known is None:
+            known = await self._found(found, papers)
+            if known is not None:
+                self._shown[study, found.model] = known
+        return known
+
+    async def _found(self, study: Study, papers: StudyPapers) -> Release | None:
+        own = self._made(study, papers)
         if own is not None:
             return Release(json.loads(own), 0, 0)
-        sites = self._sites(found)
+        sites = self._sites(study)
         others = [each for each in sites if each != self._site.id]
-        answers = await asyncio.gather(*(self._site.ask(each, RELEASE, Asked(study)) for each in others))
+        answers = await asyncio.gather(*(self._site.ask(each, RELEASE, Asked(study.terms.study)) for each in others))
         said = Counter(each.data for each in answers if each is not None and len(each.data) <= _MAX_BYTES)
         if not said:
             return None
