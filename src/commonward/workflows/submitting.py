@@ -5,6 +5,7 @@ after a timeout or a kill -9, finds them, asks the node whether they stand, and 
 signed anew only once the ledger's own time has passed their expiry: then the old ones can never land.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -51,6 +52,7 @@ class Submitter:
     ) -> None:
         self._ledger = ledger
         self._keys = keys
+        self._vault = vault
         self._clock = clock
         self._entropy = entropy
         self._steps = steps
@@ -73,11 +75,14 @@ class Submitter:
         )
         return assemble(body, ProofKind.MEMBER, proof)
 
-    async def land(self, key: bytes, payload: Payload, *, step: str = "", early: int = 0) -> Committed:
+    async def land(
+        self, key: bytes, payload: Payload, *, step: str = "", early: int = 0, beside: Callable[[], None] | None = None
+    ) -> Committed:
         """Brings a payload onto the ledger under a name of the caller's, once, whatever happened before.
 
         The caller calls `done` with the same key, in the vault transaction that records the outcome. `early`: the code
-        of a refusal that time alone mends; the next call with the same key signs anew.
+        of a refusal that time alone mends; the next call with the same key signs anew. `beside` keeps what the payload
+        says something of: in one vault transaction with the signed bytes, before they are sent.
 
         Raises:
             LedgerAway: nothing is known; call again with the same key.
@@ -94,8 +99,12 @@ class Submitter:
                 raw = self.sign(payload)
                 transaction = parse_transaction(raw)
                 sent = Sent(raw, transaction.digest, transaction.expiry)
-                self._sent.put(key, sent)
-                stands = None
+                self._keep(key, sent, beside)
+                beside, stands = None, None
+            elif beside is not None:
+                with self._vault.transaction():
+                    beside()
+                beside = None
             self._steps.reach(f"{step}.signed" if step else "submit.signed")
             if stands is None:
                 try:
@@ -113,6 +122,14 @@ class Submitter:
                     self._sent.remove(key)
                 raise LedgerRefused(type(payload).__name__, stands.code)
         raise LedgerRefused(type(payload).__name__, Expired.code)
+
+    def _keep(self, key: bytes, sent: Sent, beside: Callable[[], None] | None) -> None:
+        if beside is None:
+            self._sent.put(key, sent)
+            return
+        with self._vault.transaction():
+            beside()
+            self._sent.put(key, sent)
 
     def done(self, key: bytes) -> None:
         """Forgets the signed bytes; joins the caller's vault transaction."""

@@ -166,8 +166,8 @@ def false_model(world: Study, name: str) -> None:
     honest = attempts._aggregated
 
     async def bent(*arguments: Any) -> Any:
-        _, excluded = await honest(*arguments)
-        return Model.from_floats({"line": np.array([9.0, 9.0])}), excluded
+        _, excluded, new = await honest(*arguments)
+        return Model.from_floats({"line": np.array([9.0, 9.0])}), excluded, new
 
     attempts._aggregated = bent  # type: ignore[method-assign, assignment]
 

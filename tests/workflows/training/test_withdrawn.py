@@ -34,8 +34,8 @@ async def test_an_update_trained_before_a_withdrawal_is_trained_again_without_th
     async with Consortium() as c:
         world = await Study.begun(c, rounds=1, test_share=0)
         world.learners["north"].fails = 99
-        c.south.dies_at("study.update.kept")
-        await world.works(lambda: "study.update.kept" in world.killed)
+        c.south.dies_at("study.update.signed")
+        await world.works(lambda: "study.update.signed" in world.killed)
         await world.withdraws("south", 0)
         world.learners["north"].fails = 0
         world.wakes("north")  # its learner is asked anew

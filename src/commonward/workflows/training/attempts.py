@@ -9,11 +9,13 @@ Who only has a vote (it was not ready when the attempt opened) collects, aggrega
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
-from commonward.ledger.ids import MemberId
-from commonward.ledger.rounds import Countersign, Manifest, Mode, band_of, first_link
+from commonward.ledger.ids import Digest, MemberId, StudyId
+from commonward.ledger.rounds import Countersign, Manifest, Mode, band_of, first_link, manifest_digest
 from commonward.ledger.rounds.countersigning import link_of
 from commonward.ledger.rounds.study import Round, Study
 from commonward.records.aggregation import (
@@ -27,6 +29,7 @@ from commonward.records.aggregation import (
     judge,
     kind_of,
 )
+from commonward.records.manifest import Manifest as ManifestTree
 from commonward.records.manifest import ManifestError, opened_rows
 from commonward.records.masking import Attempt, Masked, MaskingError
 from commonward.records.model import Model
@@ -63,6 +66,7 @@ class Attempts:
         self._learners = learners
         self._models = models
         self._failed: dict[bytes, int] = {}
+        self._manifests: dict[StudyId, tuple[Digest, ManifestTree]] = {}
 
     # ------------------------------------------------------------------------------------------------- while it is open
 
@@ -70,18 +74,19 @@ class Attempts:
         """Our update, committed to. Raises Waits, LedgerAway, LedgerRefused."""
         name = study.terms.study
         kept = self._site.store.update(name, current.round, current.attempt, self._site.id)
+        keep: Callable[[], None] | None = None
         if kept is None or kept.manifest != manifest.payload or kept.base != current.base:
             kept = await self._made(study, current, papers, manifest)
+            keep = partial(self._exchange.keep, name, [kept])
         if self._site.ledger.next_time() >= current.deadline:
             raise Waits("another attempt: its update was not made by the deadline of this one")
         payload = self._exchange.committed(name, kept)
-        await self._site.land("update", payload, name, current.round, current.attempt, manifest.digest)
-        self._site.landed("update", name, current.round, current.attempt, manifest.digest)
+        await self._site.land("update", payload, name, current.round, current.attempt, manifest.digest, beside=keep)
         self._site.reach("study.update.committed")
 
     async def _made(self, study: Study, current: Round, papers: StudyPapers, manifest: ManifestPaper) -> KeptUpdate:
         name, masked = study.terms.study, study.terms.mode == Mode.MASKED
-        opened = manifest_of(manifest, study.terms.row_cap)
+        opened = self._manifest(study, manifest)
         attempt = await self._masks.attempt(study, current) if masked else None  # before work that may be in vain
         update = await self._trained(study, current, papers, manifest, opened.rows)
         self._site.reach("study.trained")
@@ -93,8 +98,15 @@ class Attempts:
             name, current, plain, manifest=manifest.payload, opening=opened.rows_opening.to_bytes(), rows=update.rows,
             shown=not masked,
         )  # fmt: skip
-        self._site.reach("study.update.kept")
+        self._site.reach("study.update.made")
         return kept
+
+    def _manifest(self, study: Study, paper: ManifestPaper) -> ManifestTree:
+        """Its rows and proofs, built once: a manifest serves many rounds."""
+        held = self._manifests.get(study.terms.study)
+        if held is None or held[0] != paper.digest:
+            held = self._manifests[study.terms.study] = paper.digest, manifest_of(paper, study.terms.row_cap)
+        return held[1]
 
     async def _trained(
         self, study: Study, current: Round, papers: StudyPapers, manifest: ManifestPaper, rows: int
@@ -128,9 +140,9 @@ class Attempts:
     async def countersign(self, study: Study, current: Round, papers: StudyPapers) -> None:
         """What we compute from the fixed set, signed. Raises Waits, LedgerAway, LedgerRefused."""
         name = study.terms.study
-        paper = self._site.store.round(name, current.round, current.attempt)
+        paper, keep = self._site.store.round(name, current.round, current.attempt), None
         if paper is None:
-            paper = await self._computed(study, current, papers)
+            paper, keep = await self._computed(study, current, papers)
         excluded = tuple(MemberId(each) for each in paper.excluded)
         metrics = commit(METRICS_COMMITMENT, paper.metrics_salt, paper.metrics)
         unlinked = Countersign(
@@ -138,9 +150,17 @@ class Attempts:
         )
         chain = link_of(study.chain, unlinked, current)
         payload = Countersign(name, current.round, current.attempt, excluded, paper.state, paper.model, chain, metrics)
-        await self._site.land("countersign", payload, name, current.round, current.attempt)
-        self._site.landed("countersign", name, current.round, current.attempt)
+        await self._site.land("countersign", payload, name, current.round, current.attempt, beside=keep)
         self._site.reach("study.countersigned")
+
+    def forget_sent(self, study: StudyId, number: int, attempts: int) -> None:
+        """A round is final: what was signed in its attempts is sent no more. Joins the caller's vault transaction."""
+        for attempt in range(1, attempts + 1):
+            self._site.landed("countersign", study, number, attempt)
+            kept = self._site.store.update(study, number, attempt, self._site.id)
+            if kept is not None:
+                named = manifest_digest(self._site.id, Manifest.parse(kept.manifest))
+                self._site.landed("update", study, number, attempt, named)
 
     async def catch_up(self, study: Study, ended: Round, papers: StudyPapers) -> None:
         """What we compute from the set of a round that two thirds made final without us; signed, if it is the same.
@@ -155,21 +175,28 @@ class Attempts:
             model=ended.base,
             chain=first_link(study.proposer, study.terms) if before is None else before.chain or study.chain,
         )
-        paper = self._site.store.round(name, ended.round, ended.attempt) or await self._computed(then, ended, papers)
+        paper = self._site.store.round(name, ended.round, ended.attempt)
+        if paper is None:
+            paper, keep = await self._computed(then, ended, papers)
+            with self._site.member.ports.vault.transaction():
+                keep()
         same = (paper.model, paper.state) == (ended.model, ended.state)
         if same and not study.status.over and all(each.site != self._site.id for each in ended.signed):
             await self.countersign(then, ended, papers)
 
-    async def _computed(self, study: Study, current: Round, papers: StudyPapers) -> RoundPaper:
+    async def _computed(
+        self, study: Study, current: Round, papers: StudyPapers
+    ) -> tuple[RoundPaper, Callable[[], None]]:
+        """And what keeps it, in a transaction of the caller's: with the model, and the updates that it was made of."""
         name = study.terms.study
         base = await self._models.base(study, papers)
         excluded: tuple[str, ...] = ()
         attempt: Attempt | None = None
         if study.terms.mode == Mode.MASKED:
             attempt = await self._masks.attempt(study, current)
-            made = await self._summed(study, current, papers, base, attempt)
+            made, new = await self._summed(study, current, papers, base, attempt)
         else:
-            made, excluded = await self._aggregated(study, current, papers, base)
+            made, excluded, new = await self._aggregated(study, current, papers, base)
         self._site.reach("study.aggregated")
         metrics = await self._judged(study, current, papers, made)
         counts = b"" if attempt is None else self._masks.counts(attempt, current, made.digest, metrics)
@@ -177,44 +204,59 @@ class Attempts:
             current.round, current.attempt, made.digest, made.state_digest, metrics, self._site.entropy(32),
             excluded, counts,
         )  # fmt: skip
-        with self._site.member.ports.vault.transaction():
+        self._site.reach("study.model.made")
+
+        def keep() -> None:
+            self._exchange.keep(name, new)
             self._site.store.put_model(name, made, made.state_digest)
             self._site.store.put_round(name, paper)
-        self._site.reach("study.model.kept")
-        return paper
+
+        return paper, keep
 
     async def _aggregated(
         self, study: Study, current: Round, papers: StudyPapers, base: Model
-    ) -> tuple[Model, tuple[str, ...]]:
-        got = await self._exchange.collect(study.terms.study, Mode.OPEN, current)
+    ) -> tuple[Model, tuple[str, ...], list[KeptUpdate]]:
+        got = await self._exchange.gather(study.terms.study, Mode.OPEN, current)
+        new = [each.kept for each in got.values() if each.new]
         missing = tuple(str(each.site) for each in current.updates if each.site not in got)
         settled = current.final is not None and set(missing) <= set(current.exclusions or ())
         if missing and not settled and (current.final is not None or not self._patience_over(study, current)):
+            self._keep(study.terms.study, new)
             raise Waits(f"the updates of {', '.join(missing)}, which nobody has given yet")
         try:
             made = await asyncio.to_thread(aggregate, study, current, papers, base, got)
         except AggregationError as cause:
+            self._keep(study.terms.study, new)
             raise Waits(f"another attempt: {cause}") from cause
         for each in made.exclusions:
             self._site.flag(f"study {study.terms.study.hex()}, round {current.round}: {each.site}: {each.reason}")
         excluded = tuple(sorted((*missing, *(each.site for each in made.exclusions))))
-        return made.model, excluded
+        return made.model, excluded, new
+
+    def _keep(self, study: StudyId, new: list[KeptUpdate]) -> None:
+        if new:
+            with self._site.member.ports.vault.transaction():
+                self._exchange.keep(study, new)
 
     def _patience_over(self, study: Study, current: Round) -> bool:
         """Half of the time for signatures is over: what is missing then is left out, if two thirds lack it."""
         assert current.sign_by is not None
         return self._site.ledger.next_time() >= current.sign_by - study.terms.waits.signatures // 2
 
-    async def _summed(self, study: Study, current: Round, papers: StudyPapers, base: Model, attempt: Attempt) -> Model:
+    async def _summed(
+        self, study: Study, current: Round, papers: StudyPapers, base: Model, attempt: Attempt
+    ) -> tuple[Model, list[KeptUpdate]]:
         try:
             self._masks.reveal(attempt, current)
         except MaskingError as cause:
             raise Waits(f"another attempt: {cause}") from cause
         got, reveals = await asyncio.gather(
-            self._exchange.collect(study.terms.study, Mode.MASKED, current), self._masks.reveals(attempt, current)
+            self._exchange.gather(study.terms.study, Mode.MASKED, current), self._masks.reveals(attempt, current)
         )
+        new = [each.kept for each in got.values() if each.new]
         missing = [str(each.site) for each in current.updates if each.site not in got]
         if missing:
+            self._keep(study.terms.study, new)
             raise Waits(f"the masked updates of {', '.join(missing)}, which nobody has given yet")
         try:
             vectors = [Masked.parse(got[each.site].plain) for each in current.updates]
@@ -222,8 +264,10 @@ class Attempts:
                 raise MaskingError("a site committed to another site's vector")
             shapes = expected_shapes(study.terms.rule, papers.protocol.rule_parameters, base)
             total = await self._masks.total(attempt, kind_of(study.terms.rule), shapes, vectors, reveals)
-            return await asyncio.to_thread(finish, study.terms.rule, papers.protocol.rule_parameters, base, total)
+            made = await asyncio.to_thread(finish, study.terms.rule, papers.protocol.rule_parameters, base, total)
+            return made, new
         except (MaskingError, AggregationError) as cause:
+            self._keep(study.terms.study, new)
             raise Waits(f"another attempt: {cause}") from cause
 
     async def _judged(self, study: Study, current: Round, papers: StudyPapers, made: Model) -> bytes:

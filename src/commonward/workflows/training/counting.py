@@ -104,13 +104,13 @@ class Counting:
             by_sites.setdefault(tuple(counted_by(ended)), []).append(number)
         for sites, numbers in by_sites.items():
             tallies = [Tally(number, "", wanted[number][0].metrics, wanted[number][0].counts) for number in numbers]
-            for made in await self.added_up(study, sites, tallies):
-                paper = replace(wanted[made.round][0], counts=made.counts, sums=made.sums)
-                self._site.store.put_round(name, paper)
-                if made.sums:
-                    self._done.add((name, made.round))
-                else:
-                    whole = False
+            added = [each for each in await self.added_up(study, sites, tallies) if each.sums]
+            with self._site.member.ports.vault.transaction():
+                for made in added:
+                    paper = replace(wanted[made.round][0], counts=made.counts, sums=made.sums)
+                    self._site.store.put_round(name, paper)
+            self._done.update((name, each.round) for each in added)
+            whole = whole and len(added) == len(tallies)
         return whole
 
     # any models

@@ -6,7 +6,8 @@ that gives others nothing, or something else, or dies, changes nothing once one 
 """
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Final
 
 from commonward.ledger.encoding import Digest, decode, encode
@@ -38,10 +39,11 @@ _LARGE: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A site's update, opened and found to be what it committed to."""
+    """A site's update, opened and found to be what it committed to. `new`: received just now, and not kept yet."""
 
     kept: KeptUpdate
     plain: bytes
+    new: bool = False
 
 
 class Exchange:
@@ -55,17 +57,15 @@ class Exchange:
     def seal(
         self, study: StudyId, current: Round, plain: bytes, *, manifest: bytes, opening: bytes, rows: int, shown: bool
     ) -> KeptUpdate:
-        """Our update for an attempt, sealed and kept. `shown`: whether n is for the others to see (open mode)."""
+        """Our update for an attempt, sealed. `shown`: whether n is for the others to see (open mode)."""
         entropy, me = self._site.entropy, self._site.id
         key = entropy(32)
         place = place_of(study, current.round, current.attempt, me, current.base)
         ciphertext = seal_bytes(key, entropy(12), pad(plain), place)
-        kept = KeptUpdate(
+        return KeptUpdate(
             me, current.round, current.attempt, current.base, manifest, opening if shown else b"", key, entropy(32),
             entropy(32), rows, ciphertext,
         )  # fmt: skip
-        self._site.store.put_update(study, kept)
-        return kept
 
     def committed(self, study: StudyId, kept: KeptUpdate) -> SubmitUpdate:
         """The transaction that commits to it."""
@@ -79,9 +79,26 @@ class Exchange:
     # theirs
 
     async def collect(self, study: StudyId, mode: Mode, current: Round) -> dict[MemberId, Opened]:
-        """What can be had now of the updates of a fixed set. Each is asked of its site, then of the other holders."""
+        """What can be had now of the updates of a fixed set, kept. Each is asked of its site, then of other holders."""
+        got = await self.gather(study, mode, current)
+        new = [each.kept for each in got.values() if each.new]
+        if new:
+            with self._site.member.ports.vault.transaction():
+                self.keep(study, new)
+        return got
+
+    async def gather(self, study: StudyId, mode: Mode, current: Round) -> dict[MemberId, Opened]:
+        """The same, without keeping it: `keep` what is new before anything is said of it."""
         got = await asyncio.gather(*(self._one(study, mode, current, each) for each in current.updates))
-        return {each.site: found for each, found in zip(current.updates, got, strict=True) if found is not None}
+        found = {each.site: opened for each, opened in zip(current.updates, got, strict=True) if opened is not None}
+        if any(each.new for each in found.values()):
+            self._site.reach("study.bytes.received")
+        return found
+
+    def keep(self, study: StudyId, new: Iterable[KeptUpdate]) -> None:
+        """Joins the caller's vault transaction."""
+        for each in new:
+            self._site.store.put_update(study, each)
 
     async def _one(self, study: StudyId, mode: Mode, current: Round, submitted: Submitted) -> Opened | None:
         kept = self._site.store.update(study, current.round, current.attempt, submitted.site)
@@ -95,10 +112,8 @@ class Exchange:
                 continue
             kept = await self._from(holder, study, current, submitted)
             opened = None if kept is None else await _opened(study, mode, current, submitted, kept)
-            if kept is not None and opened is not None:
-                self._site.store.put_update(study, kept)
-                self._site.reach("study.bytes.kept")
-                return opened
+            if opened is not None:
+                return replace(opened, new=True)
         return None
 
     async def _from(self, holder: MemberId, study: StudyId, current: Round, submitted: Submitted) -> KeptUpdate | None:

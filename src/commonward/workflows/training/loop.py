@@ -209,7 +209,7 @@ class Training:
         mine = self._site.enrolment(name)
         assert mine is not None
         later: Waits | None = None
-        for attempt in range(1, study.attempt):
+        for attempt in range(1, study.attempt if study.terms.mode == Mode.MASKED else 0):
             self._masks.tidy(name, study.round + 1, attempt)
         current = self._site.current(study)
         if current is not None and current.fixed is not None and self._to_sign(study, current):
@@ -280,10 +280,13 @@ class Training:
                     f"study {name.hex()}, round {number}: two thirds countersigned the model {ended.model.hex()}, this "
                     f"site computed {paper.model.hex()}: look, and dispute it (`commonward study dispute`)"
                 )
-            if paper.metrics_salt or number < study.round:
+            settled = bool(paper.metrics_salt) or number < study.round
+            with self._site.member.ports.vault.transaction():
                 for attempt in range(1, ended.attempt + 1):
-                    self._masks.tidy(name, number, attempt)
-            self._site.store.put_round(name, replace(paper, final=ended.to_bytes()))
+                    if settled and study.terms.mode == Mode.MASKED:
+                        self._masks.tidy(name, number, attempt)
+                self._attempts.forget_sent(name, number, ended.attempt)
+                self._site.store.put_round(name, replace(paper, final=ended.to_bytes()))
             self._site.reach("study.round.kept")
         here = (name, study.round)
         if (

@@ -89,12 +89,15 @@ class Site:
         """The attempt under way, or the last one at the round that is to come."""
         return self.rounds.round(study.terms.study, study.round + 1)
 
-    async def land(self, name: str, payload: Payload, *parts: Encodable) -> Committed:
+    async def land(
+        self, name: str, payload: Payload, *parts: Encodable, beside: Callable[[], None] | None = None
+    ) -> Committed:
         """Once, under a name that follows from `name` and `parts`; forget it by `landed` when its outcome is kept.
+        `beside`: what is kept in one transaction with the signed bytes, before they are sent.
 
         Raises LedgerAway, LedgerRefused.
         """
-        return await self.member.submitter.land(self._key(name, *parts), payload, step=f"study.{name}")
+        return await self.member.submitter.land(self._key(name, *parts), payload, step=f"study.{name}", beside=beside)
 
     def landed(self, name: str, *parts: Encodable) -> None:
         self.member.submitter.done(self._key(name, *parts))

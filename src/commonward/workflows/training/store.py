@@ -4,7 +4,9 @@ Sealed updates are kept until the time for disputes is over, then destroyed with
 rounds and the lineage stay: they are the study's result.
 """
 
-from typing import Final
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final, Generic, TypeVar
 
 from commonward.ledger.encoding import Digest
 from commonward.ledger.ids import StudyId
@@ -24,10 +26,52 @@ from commonward.workflows.training.papers import (
     model_bytes,
     read_model_bytes,
 )
+from commonward.workflows.wire import Message
 
 __all__ = ["Store"]
 
 _NEXT: Final = b"next"
+_RECENT: Final = 64
+_SMALL: Final = 1 << 20
+"""Bytes of a sealed update above which it is read from the vault each time."""
+
+P = TypeVar("P", bound=Message)
+
+
+class _Recent(Generic[P]):
+    """A drawer of which what was read last is remembered, or that it was not there: a round's few papers are looked at
+    many times.
+
+    Written through: what is put is forgotten here and read again, so that what is remembered did reach the vault. Only
+    for papers that one process alone writes.
+    """
+
+    def __init__(self, drawer: Drawer[P], small: Callable[[P], bool] = lambda _: True) -> None:
+        self._drawer = drawer
+        self._small = small
+        self._held: OrderedDict[bytes, P | None] = OrderedDict()  # None: there is none
+
+    def get(self, key: bytes) -> P | None:
+        if key in self._held:
+            self._held.move_to_end(key)
+            return self._held[key]
+        found = self._drawer.get(key)
+        if found is None or self._small(found):
+            self._held[key] = found
+            if len(self._held) > _RECENT:
+                self._held.popitem(last=False)
+        return found
+
+    def put(self, key: bytes, paper: P, under: bytes = b"") -> None:
+        self._held.pop(key, None)
+        self._drawer.put(key, paper, under)
+
+    def remove(self, key: bytes) -> None:
+        self._held.pop(key, None)
+        self._drawer.remove(key)
+
+    def places(self, group: bytes) -> list[bytes]:
+        return self._drawer.places(group)
 
 
 class Store:
@@ -36,15 +80,18 @@ class Store:
     def __init__(self, member: Member) -> None:
         self._member = member
         vault, sealing = member.ports.vault, member.sealing
-        self._manifests = Drawer(vault, sealing, "study-manifests", ManifestPaper)
+        self._manifests = _Recent(Drawer(vault, sealing, "study-manifests", ManifestPaper))
         self._tables = Drawer(vault, sealing, "study-rows", RowsPaper)
         self._touched = Drawer(vault, sealing, "study-touched", TouchedPaper)
         self._secrets = Drawer(vault, sealing, "study-secrets", SecretPaper)
-        self._updates = Drawer(vault, sealing, "study-updates", KeptUpdate)
+        self._updates = _Recent(
+            Drawer(vault, sealing, "study-updates", KeptUpdate), lambda each: len(each.ciphertext) <= _SMALL
+        )
         self._deals = Drawer(vault, sealing, "study-deals", Given)
         self._reveals = Drawer(vault, sealing, "study-reveals", Given)
-        self._rounds = Drawer(vault, sealing, "study-rounds", RoundPaper)
+        self._rounds = _Recent(Drawer(vault, sealing, "study-rounds", RoundPaper))
         self._models = Drawer(vault, sealing, "study-models", CheckpointPaper)
+        self._model: tuple[bytes, Model] | None = None  # the last one read
         self._left_out = Drawer(vault, sealing, "study-left-out", LeftOutPaper)
         self._outcomes = Drawer(vault, sealing, "study-outcomes", Given)
         self._lineages = Drawer(vault, sealing, "study-lineages", Given)
@@ -147,8 +194,15 @@ class Store:
 
     def model(self, study: StudyId, digest: Digest, state: Digest | None) -> Model | None:
         """By its digest and its optimiser state's (None: of no round)."""
-        found = self._models.get(self._name("model", study, digest, state or b""))
-        return None if found is None else read_model_bytes(found.model)
+        name = self._name("model", study, digest, state or b"")
+        if self._model is not None and self._model[0] == name:
+            return self._model[1]
+        found = self._models.get(name)
+        if found is None:
+            return None
+        made = read_model_bytes(found.model)
+        self._model = name, made
+        return made
 
     def put_model(self, study: StudyId, model: Model, state: Digest | None) -> None:
         name = self._name("model", study, model.digest, state or b"")
