@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +17,9 @@ from commonward.apps.api.client import NodeAway
 from commonward.apps.cli import study_running
 from commonward.apps.cli.study_live import line, screen, spark
 from commonward.apps.cli.study_shown import shown
-from tests.reportkit import NASTY, bare, masked, nasty, open_study
+from commonward.apps.studies import telling
+from commonward.apps.studies.metrics import variants
+from tests.reportkit import NASTY, bare, masked, nasty, open_study, two_classes
 
 
 def running(stage: str = "training", **bent: Any) -> dict[str, Any]:
@@ -137,3 +140,24 @@ def test_who_votes_sees_that_records_are_synthetic_and_what_the_proposer_states(
     assert "SYNTHETIC records" in told and "stated, intended_use: None: made to try the software." in told
     assert "SYNTHETIC" not in shown({**masked(), **terms})
     assert "[red]" not in shown({**open_study(statements={"funding": "[red]all"}), **terms}).replace(r"\[red]", "")
+
+
+def test_figures_of_rounds_that_were_judged_are_computed_once_however_often_they_are_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[int] = []
+
+    def counting(tensors: Any) -> Any:
+        asked.append(len(tensors))
+        return variants(tensors)
+
+    monkeypatch.setattr(telling, "variants", counting)
+    telling._figures.cache_clear()
+    rounds = tuple(
+        SimpleNamespace(round=at, all_sites=tuple(two_classes(60 + at)), own=(), agrees=None) for at in range(1, 21)
+    )
+    progress: Any = SimpleNamespace(rounds=rounds, waits_for="", updates_kept=0)
+    first, again = telling.local_told(progress), telling.local_told(progress)
+    assert first == again and [each["round"] for each in first["curve"]] == list(range(1, 21))
+    assert first["all"][""]["rows"] == 80 and first["all"]["round"] == 20 and "own" not in first
+    assert len([each for each in asked if each]) == 20 + 2, "each round once, and the last one whole for each who asks"

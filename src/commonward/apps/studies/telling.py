@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 
 from commonward.apps.studies.metrics import variants
 from commonward.ledger.ids import MemberId, StudyId
@@ -11,6 +12,7 @@ from commonward.ledger.rounds import Mode, Status
 from commonward.ledger.rounds.budget import epsilon
 from commonward.ledger.rounds.study import Round, Rounds, Study
 from commonward.ledger.rounds.words import BANDS
+from commonward.records.model import Tensor
 from commonward.workflows.office import Office
 from commonward.workflows.study_papers import StudyPapers
 from commonward.workflows.training.progress import StudyProgress
@@ -175,19 +177,28 @@ def _stage(found: Round) -> str:
     return "signing" if found.fixed is not None else "training"
 
 
+_CURVE: Final = ("accuracy", "balanced", "auroc", "brier", "ece", "rows")
+
+
+@lru_cache(maxsize=4096)
+def _figures(tensors: tuple[Tensor, ...]) -> tuple[float | None, ...] | None:
+    """A round's point of each curve; None where nothing was judged. Kept: who follows a study asks twice a second."""
+    found = variants(tensors).get("")
+    return None if found is None else tuple(found.get(name) for name in _CURVE)
+
+
 def local_told(progress: StudyProgress) -> dict[str, Any]:
     """What this site alone knows of a study: how the model does, by round, and what the site waits for."""
-    curve, last = [], dict[str, dict[str, Any]]()
+    curve, last = [], dict[str, tuple[int, tuple[Tensor, ...]]]()
     for each in progress.rounds:
         for of, tensors in (("all", each.all_sites), ("own", each.own)):
-            found = variants(tensors)
-            if found.get(""):
-                names = ("accuracy", "balanced", "auroc", "brier", "ece", "rows")
-                curve.append({"round": each.round, "of": of, **{name: found[""].get(name) for name in names}})
-                last[of] = {**found, "round": each.round}
+            figures = _figures(tuple(tensors))
+            if figures is not None:
+                curve.append({"round": each.round, "of": of, **dict(zip(_CURVE, figures, strict=True))})
+                last[of] = (each.round, tensors)
     return {
         "curve": curve,
-        **last,
+        **{of: {**variants(tensors), "round": number} for of, (number, tensors) in last.items()},
         "rounds": [{"round": each.round, "agrees": each.agrees} for each in progress.rounds],
         "waits_for": progress.waits_for,
         "updates_kept": progress.updates_kept,
