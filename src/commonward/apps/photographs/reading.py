@@ -62,6 +62,10 @@ def read(asked: Asked, name: str) -> Read:
         raise ImageRefused(
             f"{name}: its {asked.left_out} bytes were too many to keep; take the file in again", Why.SIZE
         )
+    if asked.label and asked.label not in PATHOGENS:
+        raise ImageRefused(f"{name}: expected a class of {', '.join(PATHOGENS)}, got {asked.label[:40]!r}", Why.LABEL)
+    if asked.patient:
+        _check_key(asked.patient, name)
     suspected = ""
     try:
         found = _photograph(asked, name, refuse_text=True)
@@ -70,14 +74,7 @@ def read(asked: Asked, name: str) -> Read:
             raise
         suspected = str(refused)
         found = _photograph(asked, name, refuse_text=False)  # a file that says itself that there is text: refused
-    if not _ID.fullmatch(found.patient):
-        raise ImageRefused(
-            f"{name}: expected a patient's key of 1 to 64 letters, digits, '-' or '.', as FHIR's ids are, got "
-            f"{found.patient[:80]!r}",
-            Why.PATIENT,
-        )
-    if asked.label and asked.label not in PATHOGENS:
-        raise ImageRefused(f"{name}: expected a class of {', '.join(PATHOGENS)}, got {asked.label[:40]!r}", Why.LABEL)
+    _check_key(found.patient, name)
     height, width, _ = found.pixels.shape
     wide, high = fitted(width, height)
     device = " ".join("".join(each if each.isprintable() else " " for each in found.device).split()) or "unknown"
@@ -86,6 +83,15 @@ def read(asked: Asked, name: str) -> Read:
     )
     trees = [condition(found.patient, asked.label)] if asked.label else []
     return Read(found.patient, asked.label, (*trees, media(picture)), quality(found).reasons, suspected)
+
+
+def _check_key(patient: str, name: str) -> None:
+    if not _ID.fullmatch(patient):
+        raise ImageRefused(
+            f"{name}: expected a patient's key of 1 to 64 letters, digits, '-' or '.', as FHIR's ids are, got "
+            f"{patient[:80]!r}",
+            Why.PATIENT,
+        )
 
 
 def _photograph(asked: Asked, name: str, *, refuse_text: bool) -> Photograph:
