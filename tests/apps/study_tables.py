@@ -112,8 +112,10 @@ def counts_as_pooled(world: StudyWorld, folder: Path) -> None:
     assert found["statistics"]["tables"] == json.loads(json.dumps(released(wanted, pooled, len(SITES))))
     assert found["statistics"]["tables"]["rows"] == sum(map(len, tables(world)))
     file = folder / "counted.safetensors"
-    assert world.run("south", "study", "model", study, "--out", file).code == 0
+    wrote = waits(lambda: world.run("south", "study", "model", study, "--out", file).code == 0)
+    assert wrote, world.run("south", "study", "model", study, "--out", file).err
     assert read_model(file.read_bytes()) == pooled, "a site holds the exact sum, to the last bit"
+    assert result(world, study, "clinic")["statistics"]["tables"] == found["statistics"]["tables"]
     shown = world.run("clinic", "study", "result", study).out
     assert "Sites in the sum: 4" in shown and "age by sex" in shown
     page = folder / "counted.html"
@@ -142,6 +144,7 @@ def regresses_as_pooled(world: StudyWorld, folder: Path) -> None:
     inverse = np.linalg.inv(information + np.diag(penalty))
     error = np.sqrt((inverse @ information @ inverse)[1, 1])
     assert float(said["sex=1"]["error"]) == pytest.approx(error, rel=1e-4)
+    assert result(world, study, "clinic")["regression"] == found
     assert "odds ratio" in world.run("clinic", "study", "result", study).out
     page = folder / "regressed.html"
     assert world.run("north", "study", "report", study, "--out", page).code == 0
