@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from commonward.adapters.flower import BUNDLED, FlowerLearner, digest_of
+from commonward.adapters.flower import BUNDLED, FlowerLearner, Limits, digest_of
 from commonward.adapters.images import slitlamp
 from commonward.ledger.rounds.words import Rule
 from commonward.records.images.photograph import PATHOGENS
@@ -40,7 +40,8 @@ def drawn() -> list[tuple[bytes, str]]:
 @pytest.fixture(scope="module")
 def learner(drawn) -> Iterator[FlowerLearner]:
     """One worker for the module: PyTorch takes seconds to import."""
-    with FlowerLearner("keratitis", digest_of(BUNDLED, "keratitis")) as found:
+    limits = Limits(start_seconds=600.0)  # of a machine with other work
+    with FlowerLearner("keratitis", digest_of(BUNDLED, "keratitis"), limits=limits) as found:
         found.load(table(drawn[:8]), table(drawn[8:]))
         yield found
 

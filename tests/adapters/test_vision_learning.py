@@ -113,6 +113,13 @@ def test_the_temperature_that_is_found_is_the_one_that_was_put_in():
     assert abs(judging.fitted_temperature(logits[:2] * 3, truth[:2])) < 1.0
 
 
+def test_an_absurd_temperature_from_one_site_breaks_no_probability():
+    logits = np.array([[200.0, -200.0, 0.0, 1.0]])
+    for absurd in (-256.0, 256.0):
+        found = judging.probabilities(logits, absurd)
+        assert np.isfinite(found).all() and found.sum() == pytest.approx(1.0)
+
+
 def test_counts_hold_what_was_judged():
     chances = np.array([[0.7, 0.1, 0.1, 0.1], [0.3, 0.4, 0.2, 0.1], [0.25, 0.25, 0.25, 0.25]])
     found = judging.counts(chances, np.array([0, 2, 3]), rows=5, least=0.5)

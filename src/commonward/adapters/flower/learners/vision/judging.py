@@ -16,11 +16,13 @@ from commonward.records.model import ONE, Floats, Integers
 from .form import CLASSES
 
 BINS: Final = 64
+LEAST_LOG, GREATEST_LOG = -2.0, 2.0
+"""Of a temperature's logarithm: a site that sends an absurd one makes no other's probabilities NaN."""
 
 
 def probabilities(logits: Floats, temperature: float = 0.0) -> Floats:
-    """Softmax of logits / exp(temperature): (n, 4)."""
-    scaled = logits / np.exp(temperature)
+    """Softmax of logits / exp(temperature), the temperature held within its bounds: (n, 4)."""
+    scaled = logits / np.exp(min(max(temperature, LEAST_LOG), GREATEST_LOG))
     chances = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     found: Floats = chances / chances.sum(axis=1, keepdims=True)
     return found
@@ -70,9 +72,6 @@ def _table(shape: tuple[int, int], one: Integers, other: Integers) -> Integers:
     found = np.zeros(shape, np.int64)
     np.add.at(found, (one, other), 1)
     return found
-
-
-LEAST_LOG, GREATEST_LOG = -2.0, 2.0
 
 
 def fitted_temperature(logits: Floats, truth: Integers, prior: float = 4.0) -> float:

@@ -54,7 +54,7 @@ def check_private(network: nn.Module) -> None:
         raise NotPrivate(f"Opacus cannot take this network's gradients apart: {refused[0]}")
 
 
-class ExactOptimizer(DPOptimizer):  # type: ignore[misc, unused-ignore]
+class ExactOptimizer(DPOptimizer):
     """Opacus's optimiser with integer clipping and exact noise."""
 
     def __init__(
