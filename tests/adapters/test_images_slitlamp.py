@@ -115,3 +115,9 @@ def test_pictures_have_the_size_asked_for_and_wrong_wishes_are_refused() -> None
     ):
         with pytest.raises(ValueError, match=r"expected|no camera"):
             wish()
+
+
+def test_a_patient_is_the_same_wherever_drawing_starts() -> None:
+    whole = list(photographs("north", 3, 5, each=1, size=64))
+    (last,) = photographs("north", 1, 5, each=1, size=64, first=2)
+    assert (last.patient, last.label, last.digest) == (whole[2].patient, whole[2].label, whole[2].digest)

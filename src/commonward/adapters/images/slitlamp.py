@@ -153,6 +153,7 @@ def photographs(
     classes: Sequence[float] = (0.25, 0.25, 0.25, 0.25),
     each: int = 2,
     size: int = SIZE,
+    first: int = 0,
 ) -> Iterator[Photograph]:
     """A site's pictures, patient by patient; the same arguments draw the same pictures.
 
@@ -161,6 +162,8 @@ def photographs(
         classes: the site's share of each of PATHOGENS; sums to 1.
         each: pictures of a patient.
         size: pixels of each side.
+        first: number of the first patient; the patient of a number is the same whatever it is, so parts can be drawn
+            side by side.
     """
     if site not in CAMERAS:
         raise ValueError(f"no camera for the site {site!r}; there are: {', '.join(CAMERAS)}")
@@ -168,7 +171,7 @@ def photographs(
         raise ValueError(f"expected {len(PATHOGENS)} shares that sum to 1, got {list(classes)}")
     camera, hard = CAMERAS[site], difficulty or Difficulty()
     place = int.from_bytes(sha256(site.encode()).digest()[:4])
-    for at in range(patients):
+    for at in range(first, first + patients):
         random = np.random.default_rng([seed, place, at])
         pathogen = PATHOGENS[int(random.choice(len(PATHOGENS), p=np.asarray(classes)))]
         case = Case.drawn(f"{site}-{at:05}", pathogen, random, hard, camera.dark_irises)

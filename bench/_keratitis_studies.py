@@ -1,0 +1,194 @@
+"""What is run for `bench keratitis` on one split of the patients, in processes side by side, and what comes of it."""
+
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from bench import _keratitis_road as road
+from bench._keratitis_data import HELD_OUT, TOGETHER, Hospital, Ints
+from bench._keratitis_plain import accuracy, brier, calibration_error, kept_accuracy, macro_auroc
+from commonward.records.model import Floats
+from commonward.records.privacy import RATE_UNIT, least_noise, spent
+from commonward.records.rule_parameters import BILLION
+from commonward.workflows.training.ports import Setting
+
+SEED: Final = 2026
+"""Of the patients that are reported. Settings were chosen on other patients (seed 11, other shares of the classes)."""
+
+DELTA: Final = 5
+SHARES: Final = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
+
+RIDGE: Final = 50_000
+OPEN: Final = road.Study(
+    rounds=10,
+    settings={"learning_rate": 4 * BILLION, "momentum": 900_000_000, "steps": 50, "ridge": RIDGE, "calibration": 100},
+)
+"""Whole-batch steps; 100 of 1,000 patients are kept back for the temperature."""
+
+OWN_RIDGE: Final = 100_000
+"""The best for a hospital by itself on the other patients."""
+
+ROUNDS: Final = 5
+STEPS: Final = 20
+CLIP: Final = BILLION // 2
+PRIVATE: Final[Mapping[str, Setting]] = {
+    "learning_rate": 8 * BILLION,
+    "momentum": 900_000_000,
+    "steps": STEPS,
+    "ridge": 0,
+    "clip": CLIP,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Patients: of a large and a small site's training, of each site's test, and of the site that takes no part."""
+
+    large: int = 1000
+    small: int = 300
+    tested: int = 200
+    unseen: int = 300
+
+    @classmethod
+    def scaled(cls, scale: float) -> "Sizes":
+        """The usual ones times `scale`, for a quick look."""
+        whole = cls()
+        parts = (whole.large, whole.small, whole.tested, whole.unseen)
+        return cls(*(max(30, round(each * min(scale, 1.0))) for each in parts))
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A study on one split. `epsilon` in millionths, 0: without noise. `whole`: nothing kept back for a temperature."""
+
+    patients: int
+    split: int
+    epsilon: int = 0
+    whole: bool = False
+
+
+Figures = dict[str, float]
+"""By name, as `judged` and `open_study` name them."""
+
+
+def noise_of(epsilon: int) -> int:
+    """Millionths of the clip, for the private study's rounds and steps."""
+    return least_noise(epsilon, RATE_UNIT, STEPS, ROUNDS, DELTA)
+
+
+def spent_by(noise: int) -> float:
+    """Epsilon as the ledger counts it."""
+    return spent(noise, RATE_UNIT, STEPS, ROUNDS, DELTA) / 1e6
+
+
+def split(sites: Sequence[Hospital], number: int, patients: int, tested: int) -> tuple[list[Hospital], list[Hospital]]:
+    """To learn from and to be judged by: no patient on both sides. The fewer are the first of the many."""
+    train, test = [], []
+    for site in sites:
+        order: Ints = np.random.default_rng([SEED, number]).permutation(len(site))
+        train.append(site.take(order[:patients]))
+        test.append(site.take(order[len(site) - tested :]))
+    return train, test
+
+
+def judged(name: str, found: Floats, site: Hospital) -> Figures:
+    """Accuracy, AUROC and Brier score of one model's probabilities at one site."""
+    return {
+        f"{name} accuracy {site.name}": accuracy(found, site.labels),
+        f"{name} auroc {site.name}": macro_auroc(found, site.labels),
+        f"{name} brier {site.name}": brier(found, site.labels),
+    }
+
+
+def run_job(job: Job, sites: Mapping[str, Hospital], tested: int) -> Figures:
+    """One study, judged at each site and at the one that took no part."""
+    train, test = split([sites[name] for name in TOGETHER], job.split, job.patients, tested)
+    test.append(sites[HELD_OUT])
+    if job.epsilon or job.whole:
+        noise: dict[str, Setting] = {"noise": noise_of(job.epsilon)} if job.epsilon else {}
+        study = road.Study(ROUNDS, {**PRIVATE, **noise}) if job.epsilon else whole_study()
+        model = road.learn(study, train)
+        return {key: each for site in test for key, each in judged("model", road.chances(model, site), site).items()}
+    return open_study(train, test)
+
+
+def whole_study() -> road.Study:
+    """The open study with every patient learnt from: what a private one is held against."""
+    return road.Study(OPEN.rounds, {**OPEN.settings, "calibration": 0})
+
+
+def open_study(train: Sequence[Hospital], test: Sequence[Hospital]) -> Figures:
+    """The federated study, all patients in one place, each hospital alone, and the majority class."""
+    found: Figures = {}
+    federated = road.learn(OPEN, train)
+    for site in test:
+        mine = road.chances(federated, site)
+        found |= judged("federated", mine, site) | trusted(mine, road.chances(federated, site, calibrated=False), site)
+    pooled = road.alone(OPEN, road.joined(train))
+    for site in test:
+        found |= judged("pooled", road.chances(pooled, site), site)
+    own_study = road.Study(OPEN.rounds, {**OPEN.settings, "ridge": OWN_RIDGE})
+    for hospital in train:
+        own = road.alone(own_study, hospital)
+        for site in test:
+            found |= judged(f"own {hospital.name}", road.chances(own, site), site)
+        guess = int(np.bincount(hospital.labels).argmax())
+        for site in test:
+            found[f"majority {hospital.name} accuracy {site.name}"] = float((site.labels == guess).mean())
+    return found
+
+
+def trusted(calibrated: Floats, plain: Floats, site: Hospital) -> Figures:
+    """Calibration before and after the temperature, and accuracy over the share that is kept."""
+    found = {
+        f"ece before {site.name}": calibration_error(plain, site.labels),
+        f"ece after {site.name}": calibration_error(calibrated, site.labels),
+    }
+    for share in SHARES:
+        found[f"kept {share:g} {site.name}"] = kept_accuracy(calibrated, site.labels, share)
+    named = calibrated.max(axis=1) >= 0.5
+    found[f"named share {site.name}"] = float(named.mean())
+    found[f"named accuracy {site.name}"] = accuracy(calibrated[named], site.labels[named])
+    return found
+
+
+_given: list[tuple[dict[str, Hospital], int]] = []
+
+
+def _take(sites: dict[str, Hospital], tested: int) -> None:
+    _given[:] = [(sites, tested)]
+
+
+def _run(job: Job) -> Figures:
+    return run_job(job, *_given[0])
+
+
+def run_jobs(jobs: Sequence[Job], sites: Mapping[str, Hospital], tested: int) -> dict[Job, Figures]:
+    """All of them, in as many processes as there are processors; told on standard error as they end."""
+    started = time.perf_counter()
+    found: dict[Job, Figures] = {}
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(os.cpu_count(), context, _take, (dict(sites), tested)) as pool:
+        waiting = {pool.submit(_run, job): job for job in jobs}
+        for each in as_completed(waiting):
+            job = waiting[each]
+            found[job] = each.result()
+            took = time.perf_counter() - started
+            print(f"keratitis  {len(found)} of {len(jobs)} studies, {took:.0f} s: {job}", file=sys.stderr, flush=True)
+    return found
+
+
+def over(found: Mapping[Job, Figures], job: Job, *names: str) -> Iterator[float]:
+    """Of each split's study of this kind, the plain mean of the named figures."""
+    for each, figures in found.items():
+        if (each.patients, each.epsilon, each.whole) == (job.patients, job.epsilon, job.whole):
+            yield float(np.mean([figures[name] for name in names]))
