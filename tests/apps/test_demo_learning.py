@@ -59,7 +59,7 @@ def test_the_story_tells_of_refusals_by_number_of_the_kill_and_of_the_withdrawal
     said = " ".join(told.text.split())
     for words in ("621 (StudyNotApproved)", "605 (ChargeNotSound)", "is killed (kill -9)", "models that learnt from"):
         assert words in said, words
-    assert "all 5 rounds again: byte for byte the same" in said
+    assert "all 8 rounds again: byte for byte the same" in said
 
 
 def test_every_figure_of_drawn_photographs_is_marked_synthetic(told: Told) -> None:
