@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from commonward.apps import settings as node_settings
 from commonward.apps import staffing
 from commonward.apps.cli.groups import group
-from commonward.apps.cli.output import REFUSED, AsJson, Data, emit, fail
+from commonward.apps.cli.intake import INTERRUPTED
+from commonward.apps.cli.output import REFUSED, AsJson, Data, emit, err, fail
 from commonward.apps.cli.plain import plain, when
 from commonward.apps.errors import FORESEEN
 from commonward.apps.intake import Intake
@@ -95,30 +97,51 @@ def take(
 
         staff = _staff(settings, text_looked_for)
         found = [each for path in paths for each in find(path)]
-        Taking(intake, system, staff).run(found, told)
+        taking = Taking(intake, system, staff)
+        with _progress(len(found), quiet=as_json) as show_progress:
+            try:
+                taking.run(found, told, show_progress)
+            except KeyboardInterrupt:
+                stays = f"{told.report.records:,} new records before that stay"
+                emit(
+                    {"interrupted": True, **_fields(told)},
+                    as_json=as_json,
+                    text=f"Stopped. {stays}; run the same command again for the rest.",
+                )
+                raise typer.Exit(INTERRUPTED) from None
     _say(told, as_json)
 
 
+@contextmanager
+def _progress(count: int, *, quiet: bool) -> Iterator[Callable[[Told], None]]:
+    if quiet or not err.is_terminal:
+        yield lambda told: None
+        return
+    with Progress(TextColumn("Reading"), BarColumn(), MofNCompleteColumn(), console=err, transient=True) as progress:
+        task = progress.add_task("Reading", total=max(count, 1))
+        yield lambda told: progress.update(task, completed=told.seen)
+
+
 def _say(told: Told, as_json: bool) -> None:
-    report = told.report
-    emit(
-        {
-            "seen": told.seen,
-            "taken": told.taken,
-            "new": report.records,
-            "already_there": report.duplicates,
-            "corrections": report.corrections,
-            "refused": dict(sorted(told.refused.items())),
-            "unread": [{"why": why, "what": what} for why, what in told.unread],
-            "poor": [{"name": name, "why": why} for name, why in told.poor],
-            "looked": told.looked,
-            "classes": told.classes,
-        },
-        as_json=as_json,
-        text=_summary(told),
-    )
+    emit(_fields(told), as_json=as_json, text=_summary(told))
     if told.refused or told.unread:
         raise typer.Exit(REFUSED)
+
+
+def _fields(told: Told) -> dict[str, object]:
+    report = told.report
+    return {
+        "seen": told.seen,
+        "taken": told.taken,
+        "new": report.records,
+        "already_there": report.duplicates,
+        "corrections": report.corrections,
+        "refused": dict(sorted(told.refused.items())),
+        "unread": [{"why": why, "what": what} for why, what in told.unread],
+        "poor": [{"name": name, "why": why} for name, why in told.poor],
+        "looked": told.looked,
+        "classes": told.classes,
+    }
 
 
 def _summary(told: Told) -> str:
