@@ -10,17 +10,19 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from commonward.apps.cli.study_statistics import _regression, _statistics
+from commonward.apps.cli.study_statistics import _regression, _statistics, feature_lines
+from commonward.apps.studies.file import read
 from commonward.apps.studies.report_parts import Page
 from commonward.apps.studies.statistics import add_tables
 from commonward.apps.studies.table_words import TEXTS, bin_name, pool_name
 from commonward.apps.studies.words import words_in
 from commonward.records.model import DType, Model, Tensor
-from commonward.records.regression import Categories, Measured, Outcome, Regression
+from commonward.records.regression import Categories, Measured, Outcome, Regression, described
 from commonward.records.regression_table import counts, regression_table
 from commonward.records.released import released
 from commonward.records.statistics import Categorical, Numeric, Statistics, parts
 from commonward.records.table import Column, Table, Type
+from tests.apps.test_study_sections import REGRESSED
 
 EVIL = "<script>alert(1)</script>[red]"
 COLUMNS = (Column("age", Type.DECIMAL), Column("ward", Type.TEXT), Column("ill", Type.INTEGER))
@@ -95,6 +97,17 @@ def test_the_terminal_shows_every_table_and_no_markup_of_others(language: str) -
     said = console.export_text()
     assert EVIL in said, "shown as it is written, not obeyed"
     assert said.count("age") >= 3 and TEXTS["intercept"][language == "zh"] in said
+
+
+def test_what_was_counted_becomes_lines_of_the_next_studys_file() -> None:
+    lines = feature_lines(counted())
+    assert lines == ["age = { low = 20, high = 80, mean = 47.7006, deviation = 17.6212 }"]
+    text = REGRESSED.replace("age = { low = 18, high = 100, mean = 55, deviation = 10 }", lines[0])
+    settings = read(text, "f").protocol.learner_settings
+    (feature, *_) = described(settings["regression"]).features
+    assert isinstance(feature, Measured) and f"{feature.mean:f}" in lines[0]
+    assert feature_lines(None) == [] and feature_lines(counted(ROWS[:4])) == []
+    assert feature_lines(counted(noise=1_000_000)) == [], "noisy counts have no mean"
 
 
 def test_bins_and_pools_are_named_for_people() -> None:

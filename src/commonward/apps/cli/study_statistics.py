@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -22,7 +22,15 @@ def add_to(studies: typer.Typer) -> None:
     studies.command("result")(result)
 
 
-def result(data: Data, study: Which, lang: Language = "en", as_json: AsJson = False) -> None:
+def result(
+    data: Data,
+    study: Which,
+    features: Annotated[
+        bool, typer.Option("--features", help="Print the numbers as lines for [logistic.features] of a study file.")
+    ] = False,
+    lang: Language = "en",
+    as_json: AsJson = False,
+) -> None:
     """Print the tables of a study that counts, or of a regression: over all sites, small cells suppressed.
 
     At a site, at its proposer, and at members who may view what comes out. Exit 1: there is none, or none yet.
@@ -40,9 +48,24 @@ def result(data: Data, study: Which, lang: Language = "en", as_json: AsJson = Fa
     if as_json:
         emit(found, as_json=True, text="")
         return
+    if features:
+        for line in feature_lines(found["statistics"]):
+            print(line)  # as it is: a file reads it
+        return
     out.print(f"[bold]{plain(found['title'])}[/bold]  {wanted}")
     for each in (*_statistics(found["statistics"], lang), *_regression(found["regression"], lang)):
         out.print(each, soft_wrap=isinstance(each, str))
+
+
+def feature_lines(found: Mapping[str, Any] | None) -> list[str]:
+    """Of each column of numbers whose mean and deviation are shown: its range and both, as a study file has them."""
+    columns = [] if found is None else found["tables"].get("columns", [])
+    return [
+        f"{each['name']} = {{ low = {each['range'][0]}, high = {each['range'][1]}, "
+        f"mean = {each['mean']}, deviation = {each['deviation']} }}"
+        for each in columns
+        if each["kind"] == "numbers" and each.get("mean") is not None and float(each.get("deviation") or 0) > 0
+    ]
 
 
 def _statistics(found: Mapping[str, Any] | None, lang: str) -> Iterator[Table | str]:
