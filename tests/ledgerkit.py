@@ -83,6 +83,12 @@ def commitment(*words: object) -> Digest:
     return Digest(hashlib.sha256(repr(words).encode()).digest())
 
 
+@lru_cache(maxsize=4096)
+def _signing(seed: bytes) -> SigningKey:
+    """Its public half is computed once, as the members' key files do it."""
+    return SigningKey(seed)
+
+
 @dataclass(frozen=True)
 class SoftKey:
     """A member's private key, made from a name: Ed25519, or X25519 (which cannot sign), or P-256."""
@@ -104,7 +110,7 @@ class SoftKey:
 
     def sign(self, message: bytes) -> bytes:
         if self.algorithm == Algorithm.EDDSA:
-            return bytes(SigningKey(self.seed).sign(message).signature)
+            return bytes(_signing(self.seed).sign(message).signature)
         if self.algorithm == Algorithm.ES256:
             signature = _p256(self.seed).sign(message, ec.ECDSA(SHA256(), deterministic_signing=True))
             return der_to_rs_low_s(signature)

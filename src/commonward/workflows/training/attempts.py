@@ -52,6 +52,8 @@ from commonward.workflows.training.site import Site, Waits
 
 __all__ = ["Attempts", "aggregate", "updates_of"]
 
+_SMALL: Final = 1 << 16
+"""Bytes of all updates of a round below which they are aggregated at once."""
 _TRIES: Final = 2
 """How often a learner that fails is asked again for one attempt."""
 
@@ -224,7 +226,7 @@ class Attempts:
             self._keep(study.terms.study, new)
             raise Waits(f"the updates of {', '.join(missing)}, which nobody has given yet")
         try:
-            made = await asyncio.to_thread(aggregate, study, current, papers, base, got)
+            made = await self._made_of(study, current, papers, base, got)
         except AggregationError as cause:
             self._keep(study.terms.study, new)
             raise Waits(f"another attempt: {cause}") from cause
@@ -232,6 +234,14 @@ class Attempts:
             self._site.flag(f"study {study.terms.study.hex()}, round {current.round}: {each.site}: {each.reason}")
         excluded = tuple(sorted((*missing, *(each.site for each in made.exclusions))))
         return made.model, excluded, new
+
+    async def _made_of(
+        self, study: Study, current: Round, papers: StudyPapers, base: Model, got: dict[MemberId, Opened]
+    ) -> Aggregated:
+        """In a thread, unless it takes no longer than the way there."""
+        if sum(len(each.plain) for each in got.values()) < _SMALL:
+            return aggregate(study, current, papers, base, got)
+        return await asyncio.to_thread(aggregate, study, current, papers, base, got)
 
     def _keep(self, study: StudyId, new: list[KeptUpdate]) -> None:
         if new:

@@ -6,6 +6,7 @@ their commitments again, the sum is unmasked again, and the model must have the 
 
 import asyncio
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from commonward.ledger.ids import MemberId, StudyId
 from commonward.ledger.rounds import Mode, Status
@@ -18,6 +19,7 @@ from commonward.workflows.study_papers import StudyPapers
 from commonward.workflows.training.attempts import aggregate
 from commonward.workflows.training.exchange import Exchange, Opened, opened_as
 from commonward.workflows.training.masks import Masks
+from commonward.workflows.training.papers import KeptUpdate
 from commonward.workflows.training.site import Site, Waits
 
 __all__ = ["Replayed", "replay"]
@@ -50,7 +52,8 @@ async def replay(
             base = first if number == 1 else _model(site, study.terms.study, number - 1)
             if not study.status.over or study.status is Status.CLOSED:
                 await _fetch(study, ended, exchange, masks)
-            made = await asyncio.to_thread(_again, site, study, papers, ended, base)
+            held = _held(site, study, ended)  # the vault is read here, and not from the thread that computes
+            made = await asyncio.to_thread(_again, study, papers, ended, base, held)
             same = (made.digest, made.state_digest) == (ended.model, ended.state)
             found.append(Replayed(number, same, "" if same else f"another model comes out: {made.digest.hex()}"))
         except _Lacking as cause:
@@ -78,37 +81,52 @@ def _model(site: Site, study: StudyId, number: int) -> Model:
     return found
 
 
-def _again(site: Site, study: Study, papers: StudyPapers, ended: Round, base: Model) -> Model:
+class _Held(NamedTuple):
+    """What is kept of one round."""
+
+    updates: list[KeptUpdate]
+    deals: dict[str, Deal]
+    reveals: list[Reveal]
+
+
+def _held(site: Site, study: Study, ended: Round) -> _Held:
+    name, at = study.terms.study, (ended.round, ended.attempt)
+    found = [site.store.update(name, *at, each.site) for each in ended.updates]
+    updates = [each for each in found if each is not None]
+    if study.terms.mode == Mode.OPEN:
+        return _Held(updates, {}, [])
+    deals = {}
+    for each in ended.sites:
+        data = site.store.deal_of(name, *at, each)
+        if data is None:
+            raise _Lacking(f"the deal behind {each}'s mask keys is not here")
+        deals[each] = Deal.parse(data)
+    shown = [site.store.reveal(name, *at, holder) for holder in ended.voters]
+    return _Held(
+        updates, {str(each): deal for each, deal in deals.items()}, [Reveal.parse(each) for each in shown if each]
+    )
+
+
+def _again(study: Study, papers: StudyPapers, ended: Round, base: Model, held: _Held) -> Model:
     name, mode = study.terms.study, study.terms.mode
+    kept = {each.site: each for each in held.updates}
     got: dict[MemberId, Opened] = {}
     for submitted in ended.updates:
-        kept = site.store.update(name, ended.round, ended.attempt, submitted.site)
-        opened = None if kept is None else opened_as(name, mode, ended, submitted, kept)
+        opened = opened_as(name, mode, ended, submitted, kept[submitted.site]) if submitted.site in kept else None
         if opened is not None:
             got[submitted.site] = opened
         elif mode == Mode.MASKED or submitted.site not in (ended.exclusions or ()):
             raise _Lacking(f"the update of {submitted.site} is not here: never received, or destroyed in time")
     if mode == Mode.MASKED:
-        return _unmasked(site, study, papers, ended, base, got)
+        return _unmasked(study, papers, ended, base, got, held)
     return aggregate(study, ended, papers, base, got).model
 
 
 def _unmasked(
-    site: Site, study: Study, papers: StudyPapers, ended: Round, base: Model, got: dict[MemberId, Opened]
+    study: Study, papers: StudyPapers, ended: Round, base: Model, got: dict[MemberId, Opened], held: _Held
 ) -> Model:
     name, rule, parameters = study.terms.study, study.terms.rule, papers.protocol.rule_parameters
-    deals: dict[str, Deal] = {}
-    for each in ended.sites:
-        data = site.store.deal_of(name, ended.round, ended.attempt, each)
-        if data is None:
-            raise _Lacking(f"the deal behind {each}'s mask keys is not here")
-        deals[each] = Deal.parse(data)
-    reveals = [
-        Reveal.parse(data)
-        for holder in ended.voters
-        if (data := site.store.reveal(name, ended.round, ended.attempt, holder)) is not None
-    ]
-    attempt = Attempt(name, ended.round, ended.attempt, ended.base, deals)
+    attempt = Attempt(name, ended.round, ended.attempt, ended.base, held.deals)
     vectors = [Masked.parse(got[each.site].plain) for each in ended.updates]
-    total, _ = unmask(attempt, kind_of(rule), expected_shapes(rule, parameters, base), vectors, reveals)
+    total, _ = unmask(attempt, kind_of(rule), expected_shapes(rule, parameters, base), vectors, held.reveals)
     return finish(rule, parameters, base, total)
