@@ -11,11 +11,12 @@ from typing import Final
 
 from commonward.ledger.encoding import Encodable, decode, encode
 from commonward.ledger.ids import Digest, MemberId, StudyId
-from commonward.ledger.rounds import Mode, ProposeStudy
+from commonward.ledger.rounds import Mode, ProposeStudy, Rule
 from commonward.records.evidence import label_of
 from commonward.records.openings import Opening, OpeningError
 from commonward.records.privacy import RATE_UNIT, charge
 from commonward.records.rule_parameters import AggregationError, Parameters
+from commonward.records.statistics import StatisticsError, described
 from commonward.workflows.training.ports import Setting
 from commonward.workflows.wire import Message, MessageError
 
@@ -187,6 +188,7 @@ class StudyPapers(Message):
             raise WrongPapers(f"study {self.study.hex()}: its charge is not what its declared noise costs")
         _check_told(self.study, noise, self.protocol.learner_settings)
         self._check_shown(terms)
+        self._check_counted(terms)
         if self.protocol.rule_parameters.f != terms.f:
             raise WrongPapers(
                 f"study {self.study.hex()}: expected f = {terms.f} in its parameters, as the ledger has it, "
@@ -204,6 +206,29 @@ class StudyPapers(Message):
             raise WrongPapers(
                 f"study {self.study.hex()}: expected privacy to be waived for each site's own counts, which are exact "
                 "and charged to no budget: say waiver, or leave per_site out"
+            )
+
+    def _check_counted(self, terms: ProposeStudy) -> None:
+        """A study of statistics sums once: two sums would tell of the patient who withdrew in between. With noise it
+        counts one row of a patient and nothing but counts, which the noise covers."""
+        protocol, told = self.protocol, self.protocol.learner_settings.get("statistics")
+        if told is None:
+            return
+        try:
+            declared = described(told)
+        except StatisticsError as cause:
+            raise WrongPapers(f"study {self.study.hex()}: statistics: {cause}") from cause
+        once = terms.rounds == 1 and terms.rule == Rule.SUM and protocol.test_share == 0
+        if not once or dict(protocol.rule_parameters.sums) != dict(declared.shapes):
+            raise WrongPapers(
+                f"study {self.study.hex()}: expected statistics to be one round of the rule SUM over every row, with "
+                f"the sums that they declare, got {terms.rounds} rounds of {terms.rule.name} and {protocol.test_share} "
+                "of 1000 patients kept apart, or other sums"
+            )
+        if (protocol.noise is None) != declared.sums or (protocol.noise is not None and terms.row_cap != 1):
+            raise WrongPapers(
+                f"study {self.study.hex()}: expected noise on counts alone, of one row for each patient, and sums only "
+                f"without noise, got {terms.row_cap} rows a patient"
             )
 
 

@@ -1,8 +1,10 @@
 """A study that counts: the sites hold the exact sum, everybody else gets tables from which no small cell comes out."""
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,10 +18,10 @@ from commonward.records.rule_parameters import Parameters
 from commonward.records.statistics import Numeric, Statistics, described, parts
 from commonward.records.table import Column, Table, Type
 from commonward.records.updates import Kind, sum_tensors
-from commonward.workflows.study_papers import Noise
+from commonward.workflows.study_papers import Noise, WrongPapers, settings_bytes
 from commonward.workflows.training.loop import Training
 from commonward.workflows.training.papers import MODEL, Asked, Given
-from commonward.workflows.training.ports import Task, Trained
+from commonward.workflows.training.ports import Setting, Task, Trained
 from commonward.workflows.training.releases import RELEASE
 from commonward.workflows.training.site import NotServed
 from tests.consortium import Consortium
@@ -131,6 +133,39 @@ async def test_tables_are_for_those_whom_the_study_names() -> None:
         await world.works(world.over)
         with pytest.raises(NotServed, match="not for stranger"):
             await world.trainings["north"].handlers[RELEASE](MemberId("stranger"), Asked(world.id).to_bytes())
+
+
+async def test_a_proposer_cannot_have_statistics_summed_twice_or_noise_spread_thinner_than_it_is_charged() -> None:
+    async with Consortium() as c:
+        world = await counted(c)
+        papers, terms = await c.south.office.studying.papers(world.id), world.standing.terms
+        papers.check(terms)
+
+        def bent(change: Mapping[str, Any], **protocol: Any) -> None:
+            made = replace(papers, protocol=replace(papers.protocol, **protocol))
+            made.check(replace(terms, protocol=made.commitments[0], **change))
+
+        with pytest.raises(WrongPapers, match="one round of the rule SUM"):
+            bent({"rounds": 2})
+        with pytest.raises(WrongPapers, match="over every row"):
+            bent({}, test_share=500)
+        with pytest.raises(WrongPapers, match="or other sums"):
+            bent({}, parameters=Parameters(sums={**COUNTED.shapes, "secret": (1,)}).to_bytes())
+        with pytest.raises(WrongPapers, match="threshold"):
+            bent(
+                {}, settings=settings_bytes({"statistics": COUNTED.to_text().replace('"threshold":5', '"threshold":1')})
+            )
+        noise = Noise(2_000_000, 1_000_000_000, 1)
+        told: dict[str, Setting] = {"statistics": COUNTED.to_text(), "noise": 2_000_000, "steps": 1}
+        charged = {"charge": charge(2_000_000, 1_000_000_000, 1), "delta": 5}
+        with pytest.raises(WrongPapers, match="noise on counts alone"):
+            bent(charged, settings=settings_bytes(told), noise=noise)
+        counts = Statistics(COUNTED.columns, sums=False)
+        told = {**told, "statistics": counts.to_text()}
+        sums = Parameters(sums=counts.shapes).to_bytes()
+        bent(charged, settings=settings_bytes(told), noise=noise, parameters=sums)
+        with pytest.raises(WrongPapers, match="2 rows a patient"):
+            bent({**charged, "row_cap": 2}, settings=settings_bytes(told), noise=noise, parameters=sums)
 
 
 async def test_false_sums_are_told_as_such_and_not_as_tables() -> None:
