@@ -24,6 +24,18 @@ def softmax(logits: Floats) -> Floats:
     return np.asarray(found / found.sum(axis=1, keepdims=True))
 
 
+def unit(x: Floats) -> Floats:
+    """Rows of length one."""
+    return np.asarray(x / np.linalg.norm(x, axis=1, keepdims=True))
+
+
+def centred(sites: Sequence[Floats]) -> list[Floats]:
+    """Features as unit vectors, less the mean of all sites' rows, and unit vectors again."""
+    units = [unit(each) for each in sites]
+    mean = np.concatenate(units).mean(axis=0)
+    return [unit(each - mean) for each in units]
+
+
 def fedavg(
     sites: Sequence[Rows], rounds: int, steps: int, rate: float, momentum: float, ridge: float, weights: Sequence[int]
 ) -> tuple[Floats, Floats]:

@@ -8,20 +8,16 @@ import numpy as np
 from bench import _keratitis_road as road
 from bench import _keratitis_studies as studies
 from bench._keratitis_data import HELD_OUT, TOGETHER, Hospital, drawn
-from bench._keratitis_plain import Ints, fedavg, interval, softmax
-from bench._keratitis_studies import DELTA, OPEN, SEED, SHARES, Figures, Job, Sizes, noise_of, run_jobs, spent_by, split
+from bench._keratitis_plain import Ints, centred, fedavg, interval, softmax, unit
+from bench._keratitis_studies import DELTA, OPEN, PRIVATE, SEED, SHARES, Figures, Job, Sizes, run_jobs, split
 from bench.results import Result
 from bench.roadtest import right, wilson
-from commonward.adapters.flower.learners.vision import learning
-from commonward.adapters.flower.learners.vision.form import BIAS, WEIGHT, Form
+from commonward.adapters.flower.learners.vision.form import BIAS, WEIGHT
 from commonward.adapters.images.slitlamp import Difficulty
 from commonward.records.model import Floats
-from commonward.records.privacy import RATE_UNIT
 from commonward.records.rule_parameters import BILLION
 
 SPLITS: Final = 5
-EPSILONS: Final = ((8_000_000, 0.02), (3_000_000, 0.04))
-"""In millionths, and the accuracy that may be lost."""
 
 LOCAL: Final = "mean of the four hospitals' own models"
 
@@ -36,7 +32,7 @@ def results(scale: float) -> Iterator[Result]:
     large = [Job(sizes.large, at) for at in range(splits)]
     small = [Job(sizes.small, at) for at in range(splits)]
     bare = [Job(sizes.large, at, whole=True) for at in range(splits)]
-    private = [Job(sizes.large, at, epsilon) for epsilon, _ in EPSILONS for at in range(splits)]
+    private = [Job(sizes.large, at, epsilon) for epsilon in PRIVATE for at in range(splits)]
     found = run_jobs([*large, *bare, *private, *small], sites, sizes.tested)
     for jobs in (large, small):
         yield from together(Told(found, jobs, sizes), sites)
@@ -144,15 +140,16 @@ def unseen(told: Told, site: Hospital) -> Iterator[Result]:
 def private_studies(found: dict[Job, Figures], bare: Sequence[Job], sizes: Sizes) -> Iterator[Result]:
     """Patient-level privacy, against the same splits without noise."""
     without = Told(found, bare, sizes)
-    for epsilon, goal in EPSILONS:
+    for epsilon, study in PRIVATE.items():
         told = Told(found, [Job(job.patients, job.split, epsilon) for job in bare], sizes)
-        noise = noise_of(epsilon)
         said = (
-            f"; epsilon {spent_by(noise):.3f} at delta 1e-{DELTA} for each site's patients, {studies.ROUNDS} rounds of "
-            f"{studies.STEPS} steps, noise {noise / 1e6:.2f} x the clip of {studies.CLIP / BILLION:g}"
+            f"; epsilon {study.spent:.3f} at delta 1e-{DELTA} for each site's patients, {study.rounds} rounds of "
+            f"{study.steps} steps, noise {study.noise / 1e6:.2f} x the clip of {study.clip / BILLION:g}"
         )
         lost = without.at("model", "accuracy") - told.at("model", "accuracy")
-        yield told.result(f"accuracy lost at epsilon {epsilon / 1e6:g}", lost, said, goal=goal, more_is_better=False)
+        yield told.result(
+            f"accuracy lost at epsilon {epsilon / 1e6:g}", lost, said, goal=study.goal, more_is_better=False
+        )
         yield told.result(
             f"macro AUROC lost at epsilon {epsilon / 1e6:g}",
             without.at("model", "auroc") - told.at("model", "auroc"),
@@ -195,12 +192,13 @@ def trust(told: Told) -> Iterator[Result]:
 def parity(sites: dict[str, Hospital]) -> Result:
     """Our road against a plain loop."""
     train, _ = split([sites[name] for name in TOGETHER], 0, len(sites[TOGETHER[0]]) // 4, 0)
-    study = road.Study(3, {**OPEN.settings, "calibration": 0, "steps": 20})
+    study = road.Study(4, {**OPEN.settings, "calibration": 0, "steps": 20})
     made = road.learn(study, train).weights()
-    rows = [(learning.inputs(Form(), road.known(each)).numpy(), each.labels) for each in train]
+    inputs = centred([each.features.astype(np.float64) for each in train])
+    rows = [(x, each.labels) for x, each in zip(inputs, train, strict=True)]
     w, b = fedavg(rows, 3, 20, 4.0, 0.9, studies.RIDGE / BILLION, [len(each) for each in train])
     return Result(
-        name="largest difference of a weight, FedAvg, 3 rounds of 20 steps",
+        name="largest difference of a weight, FedAvg, a round for the centre and 3 of 20 steps",
         value=max(float(np.abs(made[WEIGHT] - w).max()), float(np.abs(made[BIAS] - b).max())),
         unit="",
         goal=1e-5,
@@ -215,8 +213,7 @@ def site_guessing(sites: dict[str, Hospital], sizes: Sizes) -> Iterator[Result]:
     train, test = split([sites[name] for name in TOGETHER], 0, sizes.large, sizes.tested)
     mine, held = road.joined(train), road.joined(test)
     where: list[Ints] = [np.repeat(np.arange(4), [len(each) for each in part]) for part in (train, test)]
-    form = Form()
-    x, y = (learning.inputs(form, road.known(each)).numpy() for each in (mine, held))
+    x, y = (unit(each.features.astype(np.float64)) for each in (mine, held))
     w, b = fedavg([(x, where[0])], 1, 100, 4.0, 0.9, 1e-4, [1])
     hits = softmax(y @ w.T + b).argmax(axis=1) == where[1]
     low, high = wilson(int(hits.sum()), len(hits))
@@ -242,6 +239,3 @@ def site_guessing(sites: dict[str, Hospital], sizes: Sizes) -> Iterator[Result]:
         reference_value=float(np.bincount(held.labels).max() / len(held)),
         conditions=f"{said}; means and deviations of colours, saturation and luminance, ridge logistic regression",
     )
-
-
-assert RATE_UNIT == BILLION, "a rate of one takes every patient in every step"

@@ -12,7 +12,7 @@ import numpy as np
 
 from bench._keratitis_data import Hospital
 from commonward.adapters.flower.learners.vision import features, learning
-from commonward.adapters.flower.learners.vision.form import BIAS, TEMPERATURE, WEIGHT, Form
+from commonward.adapters.flower.learners.vision.form import BIAS, TEMPERATURE, WEIGHT, Form, centre_of
 from commonward.adapters.flower.learners.vision.judging import probabilities
 from commonward.adapters.flower.learners.vision.rows import Photographs
 from commonward.ledger.rounds.words import Rule
@@ -89,6 +89,6 @@ def chances(model: Model, hospital: Hospital, *, calibrated: bool = True) -> Flo
     """(n, 4) probabilities of a site's patients, by the learner's form and temperature."""
     weights = model.weights()
     form = Form.of_model(weights)
-    x = learning.inputs(form, known(hospital)).numpy()
+    x = learning.inputs(form, known(hospital), centre=centre_of(weights)).numpy()
     logits = x @ weights[WEIGHT].T + weights[BIAS]
     return probabilities(logits, float(weights[TEMPERATURE][0]) if calibrated else 0.0)

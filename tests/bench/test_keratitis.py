@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bench._keratitis_data import Hospital
-from bench._keratitis_plain import brier, calibration_error, fedavg, interval, kept_accuracy, macro_auroc
+from bench._keratitis_plain import brier, calibration_error, centred, fedavg, interval, kept_accuracy, macro_auroc
 
 
 def hospital(name: str, patients: int, seed: int) -> Hospital:
@@ -20,13 +20,13 @@ def hospital(name: str, patients: int, seed: int) -> Hospital:
 def test_our_road_equals_a_plain_loop_at_equal_seeds() -> None:
     pytest.importorskip("torch")
     from bench import _keratitis_road as road
-    from commonward.adapters.flower.learners.vision import learning
-    from commonward.adapters.flower.learners.vision.form import BIAS, WEIGHT, Form
+    from commonward.adapters.flower.learners.vision.form import BIAS, WEIGHT
 
     sites = [hospital("a", 30, 1), hospital("b", 50, 2), hospital("c", 20, 3)]
     settings = {"learning_rate": 4 * 10**9, "momentum": 9 * 10**8, "steps": 10, "ridge": 50_000, "calibration": 0}
-    made = road.learn(road.Study(3, settings), sites).weights()
-    rows = [(learning.inputs(Form(), road.known(each)).numpy(), each.labels) for each in sites]
+    made = road.learn(road.Study(4, {**settings, "centre": 1}), sites).weights()
+    inputs = centred([each.features.astype(np.float64) for each in sites])
+    rows = [(x, each.labels) for x, each in zip(inputs, sites, strict=True)]
     w, b = fedavg(rows, 3, 10, 4.0, 0.9, 5e-5, [30, 50, 20])
     assert np.abs(w).max() > 0.1
     assert np.abs(made[WEIGHT] - w).max() < 1e-5
