@@ -109,6 +109,15 @@ def test_the_plain_words_do_not_praise_a_model_that_learnt_nothing() -> None:
     assert text("plain-end-synthetic") in said(open_study())
 
 
+def test_few_patients_are_counted_and_not_blown_up_to_a_hundred() -> None:
+    few = variants(two_classes(10))[""]
+    page = said(masked(local={**masked()["local"], "all": {"": few}}))
+    right = round(few["accuracy"] * 10)
+    assert "tried on 10 patients" in page and f"right for {right} of 10" in page
+    assert words_in("en")("plain-few") in page and words_in("en")("plain-few") not in said(masked())
+    assert "right for 80 of every 100" in said(masked())
+
+
 def test_a_study_that_only_adds_up_has_no_model_to_show() -> None:
     page = said(masked(rule="sum"))
     assert 'id="judged"' not in page and 'id="card"' not in page and 'id="curves"' not in page

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from commonward.apps.studies.words import Text
 
 __all__ = ["plainly"]
+
+MANY: Final = 100
+FEW: Final = 30
+"""With fewer patients the sentences end with what that is worth."""
 
 
 def plainly(study: dict[str, Any], best: dict[str, Any], text: Text) -> list[str]:
@@ -26,26 +30,28 @@ def plainly(study: dict[str, Any], best: dict[str, Any], text: Text) -> list[str
         return [*said, text("plain-nothing")] if count else said
     low, high = best["accuracy_interval"]
     tried = "plain-tried-all" if best["where"] == "all" else "plain-tried-own"
-    who = text("plain-invented" if study.get("synthetic") else "plain-patients")
-    said.append(
-        text(
-            tried,
-            rows=best["rows"],
-            patients=who,
-            right=_of_100(best["accuracy"]),
-            low=_of_100(low),
-            high=_of_100(high),
-        )
-    )
+    who, rows = text("plain-invented" if study.get("synthetic") else "plain-patients"), best["rows"]
+    right = _part(text, best["accuracy"], rows)
+    said.append(text(tried, rows=rows, patients=who, right=right, low=_of_100(low), high=_of_100(high)))
     usual = best["majority"]
     verdict = "plain-better" if low > usual else "plain-worse" if high < usual else "plain-same"
-    said.append(text("plain-usual", usual=_of_100(usual)) + text(verdict))
+    said.append(text("plain-usual", usual=_part(text, usual, rows)) + text(verdict))
     if best.get("abstained") and best.get("kept_rows"):
+        silent = _part(text, best["abstained"], rows)
         said.append(
-            text("plain-abstained", silent=_of_100(best["abstained"]), right=_of_100(best["kept_accuracy"]))
+            text("plain-abstained", silent=silent, right=_part(text, best["kept_accuracy"], best["kept_rows"]))
         )  # fmt: skip
+    if rows < FEW:
+        said.append(text("plain-few"))
     said.append(text("plain-end-synthetic" if study.get("synthetic") else "plain-end"))
     return said
+
+
+def _part(text: Text, share: float, rows: int) -> str:
+    """Of every hundred where there were so many; else of those there were: nobody should hear more than was tried."""
+    if rows < MANY:
+        return text("plain-of-few", count=round(share * rows), rows=rows)
+    return text("plain-of-100", count=_of_100(share))
 
 
 def _of_100(share: float) -> str:
