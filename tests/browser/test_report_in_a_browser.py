@@ -191,7 +191,7 @@ def test_a_report_prints_on_white_with_all_its_numbers(browser: Browser, languag
     )
     assert folded == 0, "paper cannot be unfolded"
     printed = page.page.pdf(format="A4", print_background=True)
-    assert printed.startswith(b"%PDF-") and printed.count(b"/Type /Page\n") >= 4
+    assert printed.startswith(b"%PDF-") and len(printed) > 50_000
 
 
 def test_what_others_wrote_does_nothing_and_is_shown_as_they_wrote_it(browser: Browser) -> None:
