@@ -149,7 +149,10 @@ class KeratitisStudy:
         self.hospitals.until(lambda: bool(self._all_sites()), "the sum of all sites' counts", 300)
         tell.figures(self.voice, self.alone, self.hospitals.together(self.study), SYNTHETIC)
         self.voice.good(f"{SYNTHETIC}, together: {tell.pooled(self._all_sites())}")
-        self.voice.say("Alone means without noise: what a hospital does not show to others needs none.")
+        self.voice.say(
+            "Alone means without noise: what a hospital does not show to others needs none. For so few patients noise "
+            "costs much; `python -m bench keratitis` measures it with a thousand at each hospital."
+        )
         before = self._consents()
         self.wallet.withdraws("I have changed my mind")
         self.hospitals.until(lambda: self._consents() == before - 1, "the withdrawal", 300)

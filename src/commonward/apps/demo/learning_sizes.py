@@ -16,6 +16,6 @@ class Sizes(NamedTuple):
     side: int
 
 
-DEMO: Final = Sizes(heart=90, heart_rounds=8, photographs=80, photograph_rounds=8, side=192)
+DEMO: Final = Sizes(heart=90, heart_rounds=8, photographs=120, photograph_rounds=8, side=192)
 SMALL: Final = Sizes(heart=12, heart_rounds=8, photographs=8, photograph_rounds=3, side=160)
 """The fewest with which every chapter stays true: for tests."""

@@ -58,6 +58,8 @@ name = "keratitis"
 [learner.settings]
 image = {side}
 learning_rate = {learning_rate}
+momentum = 0
+ridge = 0
 abstain = {abstain}
 
 [waits]
