@@ -191,10 +191,14 @@ class MemoryAgreement:
         return not self.lines or not self._quorum() or not (self.waiting or self._due())
 
     async def settle(self, rounds: int = 2000) -> None:
-        """Let everything under way arrive."""
-        for _ in range(rounds):
+        """Let everything under way arrive: given up after so many looks at which nothing moved, however long it takes
+        on a busy machine as long as something does."""
+        left, before = rounds, None
+        while left:
             await asyncio.sleep(0.001)
             if not self._still():
+                now = (len(self._decided), len(self.waiting), tuple(each.height for each in self.nodes.values()))
+                left, before = (left - 1 if now == before else rounds), now
                 continue
             for _ in range(5):
                 await asyncio.sleep(0)

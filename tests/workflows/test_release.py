@@ -41,6 +41,12 @@ async def ada_of(c: Consortium) -> Person:
     return ada
 
 
+def patiently(c: Consortium) -> None:
+    """Nothing may turn on how fast the machine is: a submission that takes long is waited for."""
+    for node in c.engine.nodes.values():
+        node._submit_ms = 60_000
+
+
 def marks_on_ledger(c: Consortium) -> int:
     entries = c.north.node.entries(0, 1000, [Release.KIND])
     return len([entry for entry in entries if entry.code == 0])
@@ -49,6 +55,7 @@ def marks_on_ledger(c: Consortium) -> int:
 @pytest.mark.parametrize("step", RELEASE_STEPS)
 async def test_a_custodian_killed_at_any_step_releases_once_and_the_same_bytes(step: str) -> None:
     async with Consortium() as c:
+        patiently(c)
         ada = await ada_of(c)
         c.north.dies_at(step)
         with pytest.raises(Killed):
@@ -65,6 +72,7 @@ async def test_a_custodian_killed_at_any_step_releases_once_and_the_same_bytes(s
 @pytest.mark.parametrize("step", REQUEST_STEPS)
 async def test_a_requester_killed_at_any_step_ends_with_one_copy_and_one_receipt(step: str) -> None:
     async with Consortium() as c:
+        patiently(c)
         ada = await ada_of(c)
         c.south.dies_at(step)
         with pytest.raises(Killed):
