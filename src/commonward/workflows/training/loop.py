@@ -342,6 +342,8 @@ class Training:
         """As its proposer's people will: closes it, or takes a proposal back. Commits to what is known by now, and to
         their words. Raises NoSuchStudy, LedgerRefused, LedgerAway."""
         found = self._site.office.studying.study(study)
+        if found.proposer != self._site.id:
+            return await self._site.office.studying.close(study)  # which is refused: no reason to fetch its papers here
         return await self._ending.close(found, await self._site.office.studying.papers(study), words)
 
     async def outcome(self, study: StudyId) -> tuple[Report, Contributions | None] | None:
