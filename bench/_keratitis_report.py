@@ -196,7 +196,7 @@ def parity(sites: dict[str, Hospital]) -> Result:
     made = road.learn(study, train).weights()
     inputs = centred([each.features.astype(np.float64) for each in train])
     rows = [(x, each.labels) for x, each in zip(inputs, train, strict=True)]
-    w, b = fedavg(rows, 3, 20, 4.0, 0.9, studies.RIDGE / BILLION, [len(each) for each in train])
+    w, b = fedavg(rows, 3, 20, 8.0, 0.8, studies.RIDGE / BILLION, [len(each) for each in train])
     return Result(
         name="largest difference of a weight, FedAvg, a round for the centre and 3 of 20 steps",
         value=max(float(np.abs(made[WEIGHT] - w).max()), float(np.abs(made[BIAS] - b).max())),
