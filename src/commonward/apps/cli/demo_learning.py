@@ -26,7 +26,7 @@ def demo_learning(
     small: Annotated[bool, typer.Option("--small", help="With the fewest patients that make both studies.")] = False,
     stop: Annotated[bool, typer.Option("--stop", help="Stop the nodes at the end.")] = False,
 ) -> None:
-    """Let four hospitals learn two models together, and check what happened. Takes four minutes; needs PyTorch."""
+    """Let four hospitals learn two models together, and check what happened. Takes three minutes; needs PyTorch."""
     from importlib.util import find_spec
 
     from commonward.apps import running
