@@ -52,7 +52,7 @@ class Training:
 def undefended() -> Training:
     """Many steps on few patients, nothing to hold them back."""
     return Training(
-        {"learning_rate": 4 * BILLION, "momentum": 900_000_000, "ridge": 0, "mu": 0, "batch": 0, "seed": 0, "steps": 40,
+        {"learning_rate": 4 * BILLION, "momentum": 900_000_000, "ridge": 0, "mu": 0, "batch": 0, "seed": 0, "steps": 20,
          "noise": 0, "clip": BILLION, "rate": RATE_UNIT}, 10,
     )  # fmt: skip
 

@@ -18,14 +18,16 @@ FIXED: Final = Defence(Rule.TRIMMED_MEAN, Parameters(f=1))
 """The rule that the goals are judged by. It was chosen on other splits (heart: seeds 200 to 209) and other patients
 (photographs: seed 11), before any figure here was seen."""
 
+DEFAULT: Final = Defence(Rule.NORM_CLIP, Parameters())
+"""What a study has when it asks for robustness and says no more: shown over all seeds, not judged."""
+
 OTHERS: Final = (
-    Defence(Rule.NORM_CLIP, Parameters()),
     Defence(Rule.MEDIAN, Parameters(f=1)),
     Defence(Rule.MULTI_KRUM, Parameters(f=1)),
     Defence(Rule.KRUM, Parameters(f=1)),
     PLAIN,
 )
-"""Norm-clip with the bound that studies have by default; rules that are not the fixed one are shown, not judged."""
+"""Shown beside, not judged."""
 
 STRONGEST: Final = (
     Attack("garbage"),
@@ -69,7 +71,7 @@ NOBODY, ALONE = "nobody lies", "honest alone"
 
 
 def measure(task: Task, equal: bool, seeds: Sequence[int], few: int) -> Table:
-    """Every attack under the fixed rule over all seeds; the strongest under the others over the first few."""
+    """Every attack under the fixed rule, and the strongest under the default, over all seeds; under others a few."""
     table: Table = {}
 
     def keep(rule: str, attack: str, lost: float, fooled: float) -> None:
@@ -85,7 +87,7 @@ def measure(task: Task, equal: bool, seeds: Sequence[int], few: int) -> Table:
         best = accuracy(without, honest)
         keep(ALONE, "", best, success(without, honest))
         whole = accuracy(learn(first, five, task.rounds, PLAIN), five)
-        for rule in (FIXED, *(OTHERS if count < few else ())):
+        for rule in (FIXED, DEFAULT, *(OTHERS if count < few else ())):
             clean = learn(first, five, task.rounds, rule)
             keep(rule.name, NOBODY, whole - accuracy(clean, five), success(clean, five))
             for attack in ATTACKS if rule is FIXED else STRONGEST:
