@@ -221,6 +221,8 @@ class Person:
         return await self.client.withdraw(delivered.consent, "no longer")
 
     async def log(self) -> PatientLog:
+        """Once every node has what the others have: this gate asks its own member's alone."""
+        await self.consortium.engine.settle()
         return await read_log(self.client)
 
 

@@ -194,7 +194,9 @@ class MemoryAgreement:
         """Let everything under way arrive: given up after so many looks at which nothing moved, however long it takes
         on a busy machine as long as something does."""
         left, before = rounds, None
-        while left:
+        for _ in range(30 * rounds):  # and in the end whatever moves
+            if not left:
+                break
             await asyncio.sleep(0.001)
             if not self._still():
                 now = (len(self._decided), len(self.waiting), tuple(each.height for each in self.nodes.values()))
