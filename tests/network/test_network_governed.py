@@ -43,8 +43,9 @@ async def test_votes_change_a_validators_power_and_the_rules_at_a_height(monkeyp
             numbers = itertools.count(100)
             while net.nodes["north"].replica.height < height - 6:  # the last ones come by themselves, idle
                 assert (await net.submit(release(next(numbers)), by="north")).code == 0
-            # One that is slow may not get that far: those who could bring it the last block have stopped.
-            await until(lambda: sum(net.nodes[name].failure is not None for name in FOUR) >= 3, "the nodes stop")
+            # Two get that far at least: without them the others cannot decide the last block, and those whom the votes
+            # for it did not reach in time wait for them.
+            await until(lambda: sum(net.nodes[name].failure is not None for name in FOUR) >= 2, "the nodes stop")
             for name in FOUR:
                 node = net.nodes[name]
                 assert node.replica.height <= height - 1

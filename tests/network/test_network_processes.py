@@ -38,6 +38,10 @@ ALL = (*ONE_SIDE, *OTHER_SIDE)
 PATIENCE_S = 240.0
 
 
+PARTED_S = 110.0
+"""A proof is live for a minute."""
+
+
 class Consortium(Processes):
     """`processes` on hosts."""
 
@@ -94,6 +98,17 @@ class Consortium(Processes):
         for member in members:
             passed = partial(self._beyond, member, self.status(member)["height"] + 1)
             assert waits(passed, PATIENCE_S), self.log_of(what=f"see no block come at {member}")
+
+    def parted(self) -> None:
+        """Cuts the hosts in half until no member is live. A ledger is live by the median of its cosigners' times, so a
+        half that heard exactly one of the other half under the last block keeps two fresh times of three: cut again."""
+        for _ in range(4):
+            self.hosts.cut()
+            if waits(lambda: not any(self.status(each)["live"] for each in ALL), PARTED_S):
+                return
+            self.hosts.mend()
+            self.moves(*ALL)
+        raise AssertionError(self.log_of(what="is live"))
 
     def _beyond(self, member: str, height: int) -> bool:
         return bool(self.status(member)["height"] > height)
@@ -200,8 +215,7 @@ def test_members_killed_and_hosts_parted_lose_nothing_and_care_goes_on(
     convinces(first, trust)
 
     # Half of the hosts do not hear the other half: neither side makes blocks, and care goes on under grace.
-    c.hosts.cut()
-    assert waits(lambda: not any(c.status(each)["live"] for each in ALL), PATIENCE_S), c.log_of(what="is live")
+    c.parted()
     heights = c.stand()
     late = asks(c, patient, "E2")
     assert late["mark_index"] < 0, "without a ledger there is no mark yet"

@@ -19,6 +19,7 @@ async def test_what_others_do_calls_for_no_pass_until_it_is_enough() -> None:
         await world.works(lambda: world.round is not None and len(world.round.updates) == 3)
         assert not stages.moved(world.id)  # three updates of four, ours among them
         await c.engine.pass_time(11 * MINUTE)
+        await world.comes(lambda: world.round is not None and world.round.fixed is not None)
         assert stages.moved(world.id)  # time alone fixed the set
         world.learners["south"].fails = 0
         await world.works(world.at(1))
