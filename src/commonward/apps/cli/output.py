@@ -11,6 +11,8 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
+from commonward.apps.cli.plain import plain
+
 REFUSED, UNUSABLE, AWAY = 1, 2, 3
 
 out = Console(highlight=False, soft_wrap=True)
@@ -47,3 +49,13 @@ def fail(message: str, code: int = UNUSABLE) -> NoReturn:
     """End with a message on stderr that says what was expected, what was found and what to do."""
     err.print(f"[red]commonward:[/red] {message}", markup=True)
     raise typer.Exit(code)
+
+
+def save(path: Path, content: bytes) -> None:
+    """Write a file that its owner alone may read. Exits as `fail` does."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+    except OSError as cause:
+        fail(f"cannot write {plain(str(path))}: {cause.strerror}")

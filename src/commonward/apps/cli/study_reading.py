@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from commonward.adapters.flower import BUNDLED, FlowerLearner, digest_of
-from commonward.apps.cli.output import REFUSED, AsJson, emit, fail
+from commonward.apps.cli.output import REFUSED, AsJson, emit, fail, save
 from commonward.apps.cli.plain import plain
 from commonward.apps.studies.words import LANGUAGES
 from commonward.records.images.photograph import PATHOGENS
@@ -77,7 +76,7 @@ def read(
         hint = "; install requirements/vision.txt beside the node" if "ModuleNotFoundError" in str(why) else ""
         fail(f"{plain(str(photograph))}: {plain(str(why))}{hint}")
     if heat_map is not None and found.heat_map:
-        _write(heat_map, found.heat_map)
+        save(heat_map, found.heat_map)
     advice = advise(found)
     emit(
         _fields(found, advice, weights, heat_map),
@@ -136,12 +135,3 @@ def _bytes(path: Path, most: int) -> bytes:
         return path.read_bytes()
     except OSError as cause:
         fail(f"cannot read {plain(str(path))}: {cause.strerror}")
-
-
-def _write(path: Path, content: bytes) -> None:
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-    except OSError as cause:
-        fail(f"cannot write {plain(str(path))}: {cause.strerror}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 import webbrowser
 from contextlib import suppress
 from pathlib import Path
@@ -14,7 +13,7 @@ import typer
 from commonward.apps import settings as node_settings
 from commonward.apps.api.client import ControlClient, NodeRefused
 from commonward.apps.cli import study_reading
-from commonward.apps.cli.output import REFUSED, AsJson, Data, emit, fail
+from commonward.apps.cli.output import REFUSED, AsJson, Data, emit, fail, save
 from commonward.apps.cli.plain import plain, size
 from commonward.apps.cli.study_shown import Which, full
 from commonward.apps.studies.report import for_others, render
@@ -47,7 +46,7 @@ def model(data: Data, study: Which, out: Out = None, as_json: AsJson = False) ->
         fail(f"--out: expected a name that ends with {MODEL_SUFFIX}, got {plain(str(path))}")
     files = {path: "model", path.with_suffix(LINEAGE_SUFFIX): "lineage", path.with_suffix(".trust"): "trust"}
     for file, name in files.items():
-        _save(file, base64.b64decode(found[name]))
+        save(file, base64.b64decode(found[name]))
     names = [str(each) for each in files]
     emit(
         {"study": wanted, "digest": found["digest"], "files": names},
@@ -125,7 +124,7 @@ def report(
     if alone and not others:
         found["local"]["alone"] = node.get(f"/studies/{wanted}/alone")
     page = render(for_others(found) if others else found, lang, found["now"]).encode()
-    _save(path, page)
+    save(path, page)
     emit(
         {"study": wanted, "file": str(path), "bytes": len(page)},
         as_json=as_json,
@@ -138,12 +137,3 @@ def report(
 def _language(lang: str) -> None:
     if lang not in LANGUAGES:
         fail(f"expected --lang {' or '.join(LANGUAGES)}, got {plain(lang)}")
-
-
-def _save(path: Path, content: bytes) -> None:
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-    except OSError as cause:
-        fail(f"cannot write {plain(str(path))}: {cause.strerror}")
