@@ -7,7 +7,8 @@ from math import exp, sqrt
 import numpy as np
 import pytest
 
-from commonward.adapters.flower.learners.tabular.noise import GRID, clipped_sum, discrete_gaussian, noisy_sum
+from commonward.adapters.flower.learners.tabular.gaussians import noisy_sum
+from commonward.adapters.flower.learners.tabular.noise import GRID, clipped_sum, discrete_gaussian
 
 
 class Counted:

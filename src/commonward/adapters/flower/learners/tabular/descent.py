@@ -14,7 +14,7 @@ import numpy as np
 from commonward.records.model import Floats
 
 from . import logistic
-from .noise import noisy_sum
+from .gaussians import noisy_sum
 
 _BILLION: Final = 1_000_000_000
 _DEFAULTS: Final = {

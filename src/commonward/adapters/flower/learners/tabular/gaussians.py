@@ -15,9 +15,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from commonward.records.model import Integers
+from commonward.records.model import Floats, Integers
 
-from .noise import Entropy, _below, discrete_gaussian
+from .noise import GRID, Entropy, _below, clipped_sum, discrete_gaussian
 
 Words = NDArray[np.uint64]
 
@@ -41,6 +41,12 @@ def discrete_gaussians(sigma: Fraction, count: int, entropy: Entropy = os.urando
         candidates = _laplaces(scale, 2 * (count - len(found)) + 16, entropy)
         found = np.concatenate([found, candidates[_accepted(candidates, scale, sigma * sigma, entropy)]])
     return found[:count]
+
+
+def noisy_sum(parts: Floats, clip: float, multiplier: Fraction, entropy: Entropy = os.urandom) -> Floats:
+    """`clipped_sum` with noise of standard deviation `multiplier` x clip in each coordinate, as floats again."""
+    noise = discrete_gaussians(multiplier * Fraction(int(clip * GRID)), parts.shape[1], entropy)
+    return (clipped_sum(parts, clip) + noise).astype(np.float64) / GRID
 
 
 def _accepted(candidates: Integers, scale: int, square: Fraction, entropy: Entropy) -> NDArray[np.bool_]:

@@ -38,13 +38,6 @@ def clipped_sum(parts: Floats, clip: float) -> Integers:
     return total
 
 
-def noisy_sum(parts: Floats, clip: float, multiplier: Fraction, entropy: Entropy = os.urandom) -> Floats:
-    """`clipped_sum` with noise of standard deviation `multiplier` x clip in each coordinate, as floats again."""
-    sigma = multiplier * Fraction(int(clip * GRID))
-    noise = [discrete_gaussian(sigma, entropy) for _ in range(parts.shape[1])]
-    return (clipped_sum(parts, clip) + np.array(noise, np.int64)).astype(np.float64) / GRID
-
-
 def discrete_gaussian(sigma: Fraction, entropy: Entropy = os.urandom) -> int:
     """An integer n with probability proportional to exp(-n^2 / (2 sigma^2)). Canonne et al., algorithm 3."""
     t = isqrt(sigma.numerator**2 // sigma.denominator**2) + 1

@@ -5,12 +5,9 @@ from fractions import Fraction
 from math import isqrt
 from typing import Final
 
-import numpy as np
-
 from commonward.records.model import Floats
 
-from ..tabular.gaussians import discrete_gaussians
-from ..tabular.noise import GRID, clipped_sum
+from ..tabular.gaussians import noisy_sum
 
 _MILLION: Final = 1_000_000
 
@@ -27,6 +24,4 @@ def mean_privately(x: Floats, given: Mapping[str, int]) -> Floats:
     Args:
         given: noise in millionths, steps.
     """
-    noise = discrete_gaussians(multiplier(given["noise"], given["steps"]) * GRID, x.shape[1])
-    total: Floats = (clipped_sum(x, 1.0) + noise).astype(np.float64) / GRID
-    return total / len(x)
+    return noisy_sum(x, 1.0, multiplier(given["noise"], given["steps"])) / len(x)
