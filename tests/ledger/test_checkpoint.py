@@ -194,6 +194,22 @@ def test_less_than_a_third_of_the_weight_cannot_move_the_time_past_the_honest_on
     assert late.fresh_time <= NOW + 2_000  # "still the head": not later than some honest member said it
 
 
+def test_one_dishonest_member_and_one_that_is_cut_off_cannot_keep_an_old_head_fresh():
+    # Members 0 and 3 went on to a later head with another; 1 is cut off, 2 lies, and both cosign the old head again.
+    lines = [line(0), line(3), *(line(i, NOW + again) for i in (1, 2) for again in (0, 600_000))]
+    assert check_quorum(HEAD, lines[1:], authority(1, 1, 1, 1)).fresh_time == NOW  # one old line helps to a quorum
+    assert check_quorum(HEAD, lines, authority(1, 1, 1, 1)).fresh_time == NOW
+    again = [*lines, line(0, NOW + 300_000)]
+    assert check_quorum(HEAD, again, authority(1, 1, 1, 1)).fresh_time == NOW + 300_000
+
+
+def test_freshness_follows_weight_not_heads():
+    lines = [line(0, NOW), line(1, NOW + 1_000), line(2, NOW + 9_000)]
+    assert check_quorum(HEAD, lines, authority(1, 1, 4)).fresh_time == NOW + 1_000
+    assert check_quorum(HEAD, lines, authority(1, 1, 5)).fresh_time == NOW + 9_000
+    assert check_quorum(HEAD, lines, authority(5, 1, 1)).fresh_time == NOW
+
+
 def test_the_median_follows_weight_not_heads():
     lines = [line(0, NOW), line(1, NOW + 1_000), line(2, NOW + 9_000)]
     assert check_quorum(HEAD, lines, authority(1, 1, 5)).median_time == NOW + 9_000

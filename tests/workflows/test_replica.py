@@ -251,7 +251,7 @@ async def test_an_idle_ledger_makes_no_blocks_and_stays_freshly_cosigned(engine:
     assert engine.sequencer.height == 0
     after = north.proven()
     assert before is not None and after is not None
-    assert after.size == before.size == 1 and after.median == before.median + 600_000
+    assert after.size == before.size == 1 and after.fresh == before.fresh + 600_000
     assert north.proven_live()
 
 
@@ -266,6 +266,24 @@ async def test_without_two_thirds_nothing_is_proven_and_liveness_ends(engine: Me
         await north.cosigned(committed.index + 2, timeout_ms=50)
     for _ in range(3):
         await engine.pass_time(30_000)
+    assert not north.proven_live()
+
+
+async def test_liveness_ends_when_a_third_is_silent_though_it_once_cosigned_this_very_head(
+    engine: MemoryEngine,
+) -> None:
+    # Two of five go on an idle ledger: three still cosign its head, and no quorum stands by it any more.
+    north = engine.nodes["north"]
+    await engine.pass_time(30_000)
+    before = north.proven()
+    assert before is not None and len(before.members) == 5
+    await engine.stop("south")
+    await engine.stop("shield")
+    for _ in range(3):
+        await engine.pass_time(30_000)
+    after = north.proven()
+    assert after is not None and after.size == before.size
+    assert after.fresh == before.fresh
     assert not north.proven_live()
 
 

@@ -55,8 +55,8 @@ def _ledger(node: Node) -> Iterator[Metric]:
     yield Metric("live", "1 while a quorum stood by the ledger within the last 60 s.", replica.proven_live())
     proven = replica.proven()
     if proven is not None:
-        age = max(0, now - proven.median) / 1000
-        yield Metric("proven_seconds", "Since a quorum cosigned, by the median of its clocks.", age)
+        age = max(0, now - proven.fresh) / 1000
+        yield Metric("proven_seconds", "Since more than two thirds of the weight cosigned.", age)
     yield Metric("halted", "1 once this node follows the ledger no more; `doctor` says why.", bool(replica.fault))
     yield Metric("accused_members", "Members that this node caught at signing two roots.", len(replica.accused))
     heard = replica.heard()

@@ -385,8 +385,10 @@ class Quorum:
 
     `median_time` (ms) is the weighted median of the members' earliest cosigning times: less than a third of the
     weight is dishonest, so some honest member had seen this root by the end of that second (`before`).
-    `fresh_time` (ms) is the median, from the other side, of their latest: some honest member still held this root
-    to be the log's head then. `unknown` counts lines of keys that the authority does not name; they prove nothing.
+    `fresh_time` (ms) is the latest time that more than two thirds of the weight reached with their latest: honest
+    members of more than a third still held this root to be the log's head then, so no quorum had passed it yet. A
+    median would show less: one dishonest member and one that is cut off from the rest could keep an old root young
+    for ever (docs/decisions/0013). `unknown` counts lines of keys that the authority does not name; they prove nothing.
     """
 
     weight: int
@@ -440,7 +442,7 @@ def check_quorum(
     if weight * 3 <= total * 2:
         raise WeakQuorum(weight, total)
     earliest = _median([(min(times[member]), weights[member]) for member in members])
-    latest = -_median([(-max(times[member]), weights[member]) for member in members])
+    latest = _reached_by_quorum([(max(times[member]), weights[member]) for member in members], total)
     return Quorum(
         weight, total, BlockTime(earliest * 1000), BlockTime(latest * 1000), members, operator_signed, unknown
     )
@@ -478,6 +480,16 @@ def _median(times: list[tuple[int, int]]) -> int:
         if reached * 2 > weight:
             return time
     raise ValueError("expected some weight")
+
+
+def _reached_by_quorum(times: list[tuple[int, int]], total: int) -> int:
+    """The largest time that members with more than two thirds of all weight reached."""
+    reached = 0
+    for time, each in sorted(times, reverse=True):
+        reached += each
+        if reached * 3 > total * 2:
+            return time
+    raise ValueError("expected more than two thirds of the weight")
 
 
 def two_roots(first: Note, second: Note, name: str, kind: int, public: bytes) -> bool:

@@ -42,7 +42,7 @@ AGAIN_MS: Final = 30_000
 """The latest checkpoint is cosigned again this often, so that an idle ledger is provably fresh."""
 
 LIVE_MS: Final = 60_000
-"""A proof is live while its median cosigning time is at most this old."""
+"""A proof is live while more than two thirds of the weight cosigned it at most this long ago."""
 
 SKEW_MS: Final = 30_000
 """A header time or a cosigning time further from our clock than this is not believed."""
@@ -321,7 +321,7 @@ class Cosigning:
     def live(self) -> bool:
         """Whether a quorum stood by the proven checkpoint within the last 60 s."""
         proven = self.proven()
-        return proven is not None and self._clock.now() - proven.median <= LIVE_MS
+        return proven is not None and self._clock.now() - proven.fresh <= LIVE_MS
 
     async def wait(self, size: int, timeout_ms: int) -> Proven:
         """The first proof of at least `size`. Raises TimeoutError."""
@@ -376,7 +376,7 @@ class Cosigning:
                 size=checkpoint.size,
                 root=checkpoint.root,
                 height=head.height,
-                median=quorum.fresh_time,
+                fresh=quorum.fresh_time,
                 members=quorum.members,
             )
         return None

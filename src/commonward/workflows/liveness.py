@@ -27,14 +27,14 @@ def standing(member: Member) -> tuple[Standing, BlockTime]:
     proven = member.ports.ledger.proven()
     if proven is None:
         return Standing.AWAY, BlockTime(0)
-    age = member.now() - proven.median
+    age = member.now() - proven.fresh
     if age < -member.practice.clock_skew_ms:
-        return Standing.AWAY, proven.median
+        return Standing.AWAY, proven.fresh
     if age <= member.practice.fresh_ms:
-        return Standing.FRESH, proven.median
+        return Standing.FRESH, proven.fresh
     if age <= member.practice.grace_ms:
-        return Standing.GRACE, proven.median
-    return Standing.AWAY, proven.median
+        return Standing.GRACE, proven.fresh
+    return Standing.AWAY, proven.fresh
 
 
 async def settled(member: Member) -> tuple[Standing, BlockTime]:

@@ -31,7 +31,7 @@ class Pace(Protocol):
 class Practice:
     """How this member practises; nothing here can change an outcome on the ledger."""
 
-    fresh_ms: int = 60_000  # a median cosigning time within this proves liveness
+    fresh_ms: int = 60_000  # cosigned by a quorum within this proves liveness
     grace_ms: int = 4 * HOUR
     answer_grid_ms: int = 5
     refusal_grid_ms: int = 500  # coarse beside the work on a long history, all of it withheld

@@ -87,16 +87,16 @@ class Committed:
 class Proven:
     """A checkpoint that more than two thirds of the weight cosigned, checked by this node.
 
-    `note` is the C2SP signed note with the lines of those who held authority for its size alone; `median` the
-    weighted median of the cosigning times, in ms. State read through `Ledger.get` is never older than `size` of
-    `proven()`.
+    `note` is the C2SP signed note with the lines of those who held authority for its size alone; `fresh` the latest
+    time (ms) that more than two thirds of the weight reached by cosigning it, again and again. State read through
+    `Ledger.get` is never older than `size` of `proven()`.
     """
 
     note: bytes
     size: int
     root: Digest
     height: Height
-    median: BlockTime
+    fresh: BlockTime
     members: tuple[MemberId, ...]
 
 

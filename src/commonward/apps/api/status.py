@@ -44,7 +44,7 @@ async def status(request: Request) -> dict[str, Any]:
         "live": node.replica.proven_live(),
         "proven": None
         if proven is None
-        else {"size": proven.size, "height": proven.height, "median": proven.median, "members": list(proven.members)},
+        else {"size": proven.size, "height": proven.height, "fresh": proven.fresh, "members": list(proven.members)},
         "cosigners": _cosigners(node),
         "fault": None if node.replica.fault is None else str(node.replica.fault),
         "accused": {member: str(fault) for member, fault in node.replica.accused.items()},

@@ -92,7 +92,7 @@ class Memory(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Context:
-    """Of one block: the members, the checkpoint that proves them, and when a median of them last stood by it (ms)."""
+    """Of one block: the members, the checkpoint that proves them, and when a quorum of them last stood by it (ms)."""
 
     members: Members
     checkpoint: Checkpoint
@@ -263,7 +263,7 @@ class RemoteGate:
 
     @property
     def fresh_ms(self) -> int:
-        """When a median of the members last stood by what is shown (ms since 1970)."""
+        """When a quorum of the members last stood by what is shown (ms since 1970)."""
         return self._now_context().fresh
 
     @property
