@@ -1,5 +1,6 @@
 """Keys at rest stay closed to others; in use each does one thing; mutual TLS lets in none but the members."""
 
+import shutil
 import ssl
 import stat
 import subprocess
@@ -111,10 +112,8 @@ def test_openssl_reads_our_key_files(tmp_path):
     (tmp_path / "words").write_bytes(PASSPHRASE)
     pem = encrypt_key(Ed25519PrivateKey.generate(), PASSPHRASE)
     command = ["openssl", "pkey", "-noout", "-text", "-passin", f"file:{tmp_path / 'words'}"]
-    try:
-        result = subprocess.run(command, input=pem, capture_output=True, check=False)
-    except FileNotFoundError:
-        pytest.skip("no openssl here")
+    assert shutil.which("openssl"), "expected the program openssl, found none: run make programs"
+    result = subprocess.run(command, input=pem, capture_output=True, check=False)
     assert b"ED25519 Private-Key" in result.stdout, result.stderr
 
 

@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 
+from bench import _keratitis_road as road
 from bench._keratitis_data import Hospital
 from bench._keratitis_plain import brier, calibration_error, centred, fedavg, interval, kept_accuracy, macro_auroc
+from bench._keratitis_studies import split
+from commonward.adapters.flower.learners.vision.form import BIAS, WEIGHT
 
 
 def hospital(name: str, patients: int, seed: int) -> Hospital:
@@ -18,10 +21,6 @@ def hospital(name: str, patients: int, seed: int) -> Hospital:
 
 
 def test_our_road_equals_a_plain_loop_at_equal_seeds() -> None:
-    pytest.importorskip("torch")
-    from bench import _keratitis_road as road
-    from commonward.adapters.flower.learners.vision.form import BIAS, WEIGHT
-
     sites = [hospital("a", 30, 1), hospital("b", 50, 2), hospital("c", 20, 3)]
     settings = {"learning_rate": 4 * 10**9, "momentum": 9 * 10**8, "steps": 10, "ridge": 50_000, "calibration": 0}
     made = road.learn(road.Study(4, {**settings, "centre": 1}), sites).weights()
@@ -34,18 +33,12 @@ def test_our_road_equals_a_plain_loop_at_equal_seeds() -> None:
 
 
 def test_no_patient_is_learnt_from_and_judged() -> None:
-    pytest.importorskip("torch")
-    from bench._keratitis_studies import split
-
     train, test = split([hospital("a", 40, 1), hospital("b", 40, 2)], 3, 30, 10)
     for mine, held in zip(train, test, strict=True):
         assert len({*mine.files, *held.files}) == 40
 
 
 def test_fewer_patients_are_the_first_of_the_many_and_are_judged_by_the_same() -> None:
-    pytest.importorskip("torch")
-    from bench._keratitis_studies import split
-
     site = hospital("a", 40, 1)
     (many,), (held,) = split([site], 0, 30, 10)
     (few,), (same,) = split([site], 0, 8, 10)

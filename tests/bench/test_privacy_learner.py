@@ -1,14 +1,10 @@
-"""The audit on the learner's own private road: what it declares holds, and it is caught where its noise or clip is not.
-
-PyTorch and Opacus are an extra; without them there is no such learner to audit.
-"""
+"""The audit on the learner's own private road: what it declares holds; with its noise or clip off it is caught."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
-
-pytest.importorskip("opacus")
+import torch
 
 from bench._privacy_audit import most_visible
 from bench._privacy_canaries import LENGTH, crafted, mislabelled, one_run
@@ -21,8 +17,6 @@ CANARY_ROWS = crafted(CANARIES, CANARIES)
 
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
-    import torch
-
     torch.set_num_threads(1)
 
 
