@@ -118,6 +118,17 @@ async def test_noise_that_is_charged_for_and_not_told_to_the_learner_is_seen_by_
                 papers.check(terms)
 
 
+async def test_a_charge_for_one_row_does_not_pay_for_a_patient_who_brings_several() -> None:
+    told = settings_bytes({"noise": 1_000_000, "rate": 10_000_000, "steps": 10})
+    private = replace(PROTOCOL, noise=Noise(1_000_000, 10_000_000, 10), settings=told)
+    async with Consortium() as c:
+        papers = StudyPapers(StudyId(b"\1" * 16), private, COHORT, (), (b"\2" * 32, b"\3" * 32, b"\4" * 32))
+        terms = terms_of(c.north, private)(papers.study, *papers.commitments)
+        papers.check(terms)
+        with pytest.raises(WrongPapers, match="row_cap = 1"):
+            papers.check(replace(terms, row_cap=2))
+
+
 async def test_a_site_enrols_by_its_own_officer_and_leaves_again() -> None:
     async with Consortium() as c:
         study = await approved(c)

@@ -8,8 +8,8 @@ same charge and nothing of a site's n shows in it. At an integer order a, for no
 
 computed to fifty digits by `decimal`, whose exp and ln are correctly rounded, because a binary64 exp differs between
 libraries and a charge must not. It holds for Poisson sampling, where each row is in a batch with probability q by
-itself; the charge of a round is `steps` times that. One patient may bring several rows (the study's row cap): then the
-training must clip by patient, not by row.
+itself; the charge of a round is `steps` times that. A learner is shown rows and no patients, so it clips by row: a
+study that is charged takes one row of a patient (`workflows.study_papers` holds its row cap to that).
 
 Left to others: that the noise was added at all, which is attested and cannot be proven (docs/trust.md); adding up over
 studies and the conversion to epsilon (`ledger.rounds.budget`).

@@ -189,6 +189,12 @@ class StudyPapers(Message):
         _check_told(self.study, noise, self.protocol.learner_settings)
         self._check_shown(terms)
         self._check_counted(terms)
+        if noise is not None and terms.row_cap != 1:
+            # A learner sees rows and no patients: it clips each row. Who brings two moves its sums by twice the clip.
+            raise WrongPapers(
+                f"study {self.study.hex()}: expected row_cap = 1, since what is charged covers one row of a patient, "
+                f"got {terms.row_cap}: let the cohort make one row of each patient, or ask for a waiver without noise"
+            )
         if self.protocol.rule_parameters.f != terms.f:
             raise WrongPapers(
                 f"study {self.study.hex()}: expected f = {terms.f} in its parameters, as the ledger has it, "
