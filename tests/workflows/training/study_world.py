@@ -314,6 +314,12 @@ class Study:
         """What this site's learner was given last."""
         return self.learners[site].train_rows
 
+    def kept(self, site: str) -> list[tuple[float, float]]:
+        """The rows that rest in this site's vault."""
+        tables = self.trainings[site]._site.store.tables(self.id)
+        parts = () if tables is None else (tables.train, tables.test)
+        return [(float(x), float(y)) for part in parts for x, y in Table.parse(part).rows]  # type: ignore[arg-type]
+
     def plainly(
         self, rounds: int, sites: Sequence[str] | None = None, start: np.ndarray[Any, Any] | None = None
     ) -> np.ndarray[Any, Any]:

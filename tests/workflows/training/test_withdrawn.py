@@ -78,8 +78,40 @@ async def test_when_all_withdraw_the_site_waits_and_the_others_go_on() -> None:
             await world.withdraws("south", n)
         await world.works(lambda: world.standing.round == 2 or bool(world.trainings["south"]._waits))
         await world.works(lambda: world.round is not None and len(world.round.updates) >= 3)
+        assert world.kept("south") == [], "no manifest comes after the last patient; the rows go all the same"
         await c.engine.pass_time(11 * 60_000)
         await world.works(world.over)
         assert world.standing.round == 2
         assert MemberId("south") in world.final(1).sites
+        world.close()
+
+
+async def test_a_row_withdrawn_after_the_last_round_is_neither_kept_nor_learnt_from_nor_judged_by() -> None:
+    async with Consortium() as c:
+        world = await Study.begun(c, rounds=1, test_share=300)
+        await world.works(world.over)
+        judged_by = list(world.learners["south"].test_rows)
+        gone = [0, next(n for n, point in enumerate(points("south")) if point in judged_by and n)]
+        for n in gone:
+            await world.withdraws("south", n)
+        south = world.trainings["south"]
+        await south.alone(world.id)  # before a pass looked
+        learner = world.learners["south"]
+        assert not {points("south")[n] for n in gone} & {*learner.train_rows, *learner.test_rows}
+        assert len(learner.train_rows) + len(learner.test_rows) == 8
+        await world.once()
+        assert not {points("south")[n] for n in gone} & set(world.kept("south")) and len(world.kept("south")) == 8
+        world.close()
+
+
+async def test_a_manifest_on_its_way_is_not_brought_once_a_row_of_it_is_withdrawn() -> None:
+    async with Consortium() as c:
+        world = await Study.begun(c, rounds=1, test_share=0)
+        c.south.dies_at("study.manifest.planned")
+        await world.works(lambda: "study.manifest.planned" in world.killed)
+        planned = world.trainings["south"]._site.store.manifest(world.id)
+        await world.withdraws("south", 3)
+        await world.works(world.over)
+        (update,) = [each for each in world.final(1).updates if each.site == "south"]
+        assert planned is not None and update.manifest != planned.digest and len(world.rows("south")) == 9
         world.close()

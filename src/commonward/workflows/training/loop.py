@@ -46,6 +46,7 @@ from commonward.workflows.training.replaying import Replayed, replay
 from commonward.workflows.training.reports import Contributions, Report
 from commonward.workflows.training.site import Site, Waits
 from commonward.workflows.training.stages import Stages
+from commonward.workflows.training.withdrawn import Withdrawn
 
 __all__ = ["Heard", "Training"]
 
@@ -78,6 +79,7 @@ class Training:
         self._masks = Masks(site)
         self._exchange = Exchange(site)
         self._manifests = Manifests(site, cohorts)
+        self._withdrawn = Withdrawn(site)
         self._attempts = Attempts(site, self._exchange, self._masks, self._learners, self._models)
         self._pairs = Pairs(site)
         self._counting = Counting(site, self._pairs)
@@ -184,7 +186,7 @@ class Training:
         study = self._found(name)
         if study.status in (Status.PROPOSED, Status.REJECTED):
             return True
-        if study.status.over:
+        if self._withdrawn.let_go(name) or study.status.over:
             await self._learners.release(name)
         papers = self._papers.get(name) or await self._site.office.studying.papers(name)
         self._papers[name] = papers
@@ -336,6 +338,8 @@ class Training:
         """How this site's test rows judge a model of its own training rows alone. Raises Waits, NoSuchStudy."""
         found = self._site.office.studying.study(study)
         papers = await self._site.office.studying.papers(study)
+        if self._withdrawn.let_go(study):
+            await self._learners.release(study)
         return await alone(self._site, self._learners, self._models, found, papers)
 
     async def ends(self, study: StudyId, words: str) -> Landed:

@@ -1,0 +1,72 @@
+"""Rows of patients who took their consent back, where no new manifest comes in the place of the old one.
+
+While a study runs, the next manifest overwrites them (`manifests`). But the last patient of a site may withdraw, or the
+study may have no round any more, or the site has left: then rows would rest here until the time for disputes is over,
+and a model judged or learnt here in between would still read them. So they are taken out of what is kept as soon as
+their consent is gone from the ledger, or their patient put everything on hold.
+"""
+
+from dataclasses import dataclass, field, replace
+
+from commonward.ledger.consent import SiteCount
+from commonward.ledger.ids import ConsentId, StudyId
+from commonward.records.table import Table
+from commonward.workflows.training.papers import RowsPaper
+from commonward.workflows.training.site import Site
+
+__all__ = ["Withdrawn"]
+
+_ROW = 48
+_CONSENT = slice(32, 48)
+
+
+@dataclass
+class Withdrawn:
+    """Of one site. `looked`: the ledger's count of a study's consents here, when its rows were last looked at."""
+
+    site: Site
+    looked: dict[StudyId, SiteCount] = field(default_factory=dict)
+
+    def let_go(self, study: StudyId) -> bool:
+        """Takes such rows out of the tables and the list behind the newest manifest. Whether there were any.
+
+        That manifest is not brought onto the ledger any more, if it was on its way: it names them.
+        """
+        count = self.site.office.research.count(study)
+        if self.looked.get(study) == count:
+            return False
+        paper, tables = self.site.store.manifest(study), self.site.store.tables(study)
+        if paper is not None and tables is not None and tables.manifest == paper.digest:
+            train, test = self._kept(paper.train), self._kept(paper.test)
+            if len(train) * _ROW < len(paper.train) or len(test) * _ROW < len(paper.test):
+                left = RowsPaper(paper.digest, _taken(tables.train, train), _taken(tables.test, test))
+                with self.site.member.ports.vault.transaction():
+                    self.site.store.put_manifest(
+                        study,
+                        replace(paper, train=_rows(paper.train, train), test=_rows(paper.test, test), landed=True),
+                        left,
+                    )
+                self.site.reach("study.rows.let_go")
+                self.looked[study] = count
+                return True
+        self.looked[study] = count
+        return False
+
+    def _kept(self, packed: bytes) -> list[int]:
+        """Places of the rows whose consent is open on the ledger, and not on hold."""
+        found = [packed[at : at + _ROW][_CONSENT] for at in range(0, len(packed), _ROW)]
+        return [at for at, consent in enumerate(found) if self._open(ConsentId(consent))]
+
+    def _open(self, consent: ConsentId) -> bool:
+        reading = self.site.member.reading
+        record = reading.consent(consent)
+        handle = None if record is None else reading.handle(record.handle)
+        return record is not None and (handle is None or not handle.holds)
+
+
+def _rows(packed: bytes, kept: list[int]) -> bytes:
+    return b"".join(packed[at * _ROW : (at + 1) * _ROW] for at in kept)
+
+
+def _taken(table: bytes, kept: list[int]) -> bytes:
+    return Table.parse(table).take(kept).to_bytes()
