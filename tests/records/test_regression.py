@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from typing import Any
 
@@ -159,3 +160,21 @@ def test_what_is_declared_reads_back_and_is_held_against_the_columns() -> None:
 def test_regressions_that_cannot_be_made_are_refused(make: Any, words: str) -> None:
     with pytest.raises(RegressionError, match=words):
         make()
+
+
+@pytest.mark.parametrize("number", ["1e999999999", "1e-999999999", "-1e999999999999999999", "NaN", "sNaN", "1e-400"])
+@pytest.mark.parametrize("field", ["low", "high", "mean", "deviation", "fill", "above"])
+def test_a_number_of_ten_letters_does_not_fill_the_memory_of_whoever_reads_the_study(field: str, number: str) -> None:
+    """As a proposer may write it: worked out it has a milliard digits."""
+    outcome, age = (
+        {"name": "ill", "above": "0"},
+        {"name": "age", "low": "0", "high": "9", "mean": "4", "deviation": "2"},
+    )
+    (outcome if field == "above" else age)[field] = number
+    with pytest.raises(RegressionError, match="expected"):
+        described(json.dumps({"outcome": outcome, "features": [age], "threshold": 5}))
+
+
+def test_a_regression_nested_without_end_is_refused_as_any_other() -> None:
+    with pytest.raises(RegressionError, match="JSON"):
+        described("[" * 100_000)

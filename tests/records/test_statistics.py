@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from typing import Any
 
@@ -165,3 +166,18 @@ def test_what_is_declared_reads_back_and_is_held_against_the_columns() -> None:
 def test_statistics_that_cannot_be_made_are_refused(make: Any, words: str) -> None:
     with pytest.raises(StatisticsError, match=words):
         make()
+
+
+@pytest.mark.parametrize(
+    "edge", ["1e999999999", "1e-999999999", "0e-999999999", "-1e999999999999999999", "NaN", "1e31"]
+)
+def test_a_number_of_ten_letters_does_not_fill_the_memory_of_whoever_reads_the_study(edge: str) -> None:
+    """As a proposer may write it: worked out it has a milliard digits."""
+    said = {"threshold": 5, "sums": True, "tables": [], "means": [], "columns": [{"name": "age", "edges": ["0", edge]}]}
+    with pytest.raises(StatisticsError, match="age: expected edges"):
+        described(json.dumps(said))
+
+
+def test_statistics_nested_without_end_are_refused_as_any_others() -> None:
+    with pytest.raises(StatisticsError, match="JSON"):
+        described("[" * 100_000)

@@ -21,7 +21,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from commonward.records.model import Floats
-from commonward.records.statistics import THRESHOLD, Categorical, StatisticsError
+from commonward.records.statistics import THRESHOLD, Categorical, StatisticsError, is_written
 from commonward.records.table import Cell, Table, Type
 
 __all__ = ["Categories", "Measured", "Outcome", "Regression", "RegressionError", "described"]
@@ -49,7 +49,7 @@ class Measured:
 
     def __post_init__(self) -> None:
         given = (self.low, self.high, self.mean, self.deviation, self.fill or Decimal(0))
-        if not all(each.is_finite() for each in given) or not self.low < self.high or self.deviation <= 0:
+        if not all(map(is_written, given)) or not self.low < self.high or self.deviation <= 0:
             raise RegressionError(f"{self.name}: expected low below high, a mean, and a deviation above 0")
         away = max(abs(self.low - self.mean), abs(self.high - self.mean)) / self.deviation
         if away > FARTHEST:
@@ -124,6 +124,8 @@ class Outcome:
             raise RegressionError(f"{self.name}: expected either the positive values of the outcome, or above")
         if self.positive:
             _categorical(self.name, self.positive)
+        if self.above is not None and not is_written(self.above):
+            raise RegressionError(f"{self.name}: expected a number as above, got {self.above!s:.40}")
 
     def values(self, table: Table) -> Floats:
         """(rows,). Raises RegressionError: a row without."""
@@ -226,7 +228,7 @@ def described(text: object) -> Regression:
     """Read what `to_text` writes. Raises RegressionError."""
     try:
         value = json.loads(text) if isinstance(text, str) else None
-    except ValueError as cause:
+    except (ValueError, RecursionError) as cause:
         raise RegressionError(f"expected a regression in JSON: {cause}") from cause
     match value:
         case {"outcome": dict(outcome), "features": list(features), "threshold": int(threshold), **rest} if not rest:

@@ -25,7 +25,16 @@ from commonward.records.model import ONE, Floats, Integers, Shapes
 from commonward.records.standardise import RANGE_LIMIT, SQUARE_LIMBS, SUM_LIMBS, Column, StandardiseError, site_sums
 from commonward.records.table import Table, Type
 
-__all__ = ["Categorical", "Numeric", "Statistics", "StatisticsError", "described", "parts", "sensitivity_squared"]
+__all__ = [
+    "Categorical",
+    "Numeric",
+    "Statistics",
+    "StatisticsError",
+    "described",
+    "is_written",
+    "parts",
+    "sensitivity_squared",
+]
 
 Category: TypeAlias = str | int | bool
 
@@ -38,11 +47,19 @@ MAX_CELLS: Final = 500
 MAX_NUMBERS: Final = 1 << 20
 _PLACES: Final = 6
 _LARGEST: Final = Decimal(10) ** 11
+_FARTHEST: Final = 30
+"""Powers of ten from 1, either way, that a declared number may be."""
 _KEYS: Final = {"threshold", "sums", "columns", "tables", "means"}
 
 
 class StatisticsError(ValueError):
     """Statistics that cannot be made of these columns, or sums that no rows have: which, and what was expected."""
+
+
+def is_written(number: Decimal) -> bool:
+    """Whether a number that somebody declared can be worked with. 1e-999999999 is ten letters, and a gigabyte once it
+    is written out: it is looked at before anything is made of it, a sentence about it included."""
+    return number.is_finite() and abs(number.adjusted()) <= _FARTHEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +75,9 @@ class Numeric:
 
     def __post_init__(self) -> None:
         for each in self.edges:
-            if not each.is_finite() or abs(each) > _LARGEST or each != round(each, _PLACES):
+            if not is_written(each) or abs(each) > _LARGEST or each != round(each, _PLACES):
                 raise StatisticsError(
-                    f"{self.name}: expected edges of at most 10^11 and {_PLACES} places, got {each:f}"[:200]
+                    f"{self.name}: expected edges of at most 10^11 and {_PLACES} places, got {each!s:.40}"[:200]
                 )
         if not 2 <= len(self.edges) <= MAX_CELLS or list(self.edges) != sorted(set(self.edges)):
             raise StatisticsError(f"{self.name}: expected 2 to {MAX_CELLS} edges, ascending, got {len(self.edges)}")
@@ -226,7 +243,7 @@ def described(text: object) -> Statistics:
     """Read what `to_text` writes. Raises StatisticsError."""
     try:
         value = json.loads(text) if isinstance(text, str) else None
-    except ValueError as cause:
+    except (ValueError, RecursionError) as cause:
         raise StatisticsError(f"expected statistics in JSON: {cause}") from cause
     if not isinstance(value, dict) or set(value) != _KEYS:
         raise StatisticsError(f"expected statistics with {', '.join(sorted(_KEYS))}")

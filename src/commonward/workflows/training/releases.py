@@ -120,6 +120,6 @@ def tables_of(papers: StudyPapers, sums: Model, sites: int) -> bytes:
 def _read(data: bytes) -> dict[str, Any] | None:
     try:
         found = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
