@@ -1,11 +1,14 @@
 """A masked study: the same model as in the open, and nobody sees an update."""
 
+from functools import partial
+
 import numpy as np
 
 from commonward.ledger.ids import MemberId
-from commonward.ledger.rounds import Mode, Rule
+from commonward.ledger.rounds import Mode, Rule, Status
 from commonward.records.rule_parameters import Parameters
 from commonward.workflows.training.papers import UPDATE
+from commonward.workflows.training.site import Waits
 from tests.consortium import Consortium
 from tests.workflows.training.study_world import MINUTE, SITES, Study
 
@@ -34,6 +37,52 @@ async def test_each_attempt_has_keys_of_its_own_and_their_secrets_go_when_it_is_
         assert site is not None and site.used is not None and site.used.masks.keys[0] != first
         store = world.trainings["south"]._site.store
         assert store.secret(world.id, first) is None and store.secret(world.id, site.used.masks.keys[0]) is None
+        world.close()
+
+
+def _secrets(world: Study, site: str) -> list[bytes]:
+    """What is kept under the keys that this site's last attempt took, if anything."""
+    found = world.c.north.office.studying.rounds.site(world.id, site)
+    assert found is not None and found.used is not None
+    kept = world.trainings[site]._site.store.secret(world.id, found.used.masks.keys[0])
+    return [] if kept is None else [kept.seed]
+
+
+async def test_secrets_of_the_last_attempt_go_too_when_a_study_stalls() -> None:
+    async with Consortium() as c:
+        world = await Study.begun(c, mode=Mode.MASKED, rounds=1, min_sites=4)
+        world.learners["south"].fails = world.learners["health"].fails = 99
+
+        def two_of(attempt: int) -> bool:
+            return world.round is not None and world.round.attempt == attempt and len(world.round.updates) == 2
+
+        for attempt in (1, 2, 3):
+            await world.works(partial(two_of, attempt))
+            assert _secrets(world, "north") and _secrets(world, "clinic")
+            await c.engine.pass_time(11 * MINUTE)
+        await world.comes(lambda: world.standing.status is Status.STALLED)
+        await world.once()
+        assert not _secrets(world, "north") and not _secrets(world, "clinic")
+        world.close()
+
+
+async def test_secrets_of_a_round_that_a_site_never_computed_go_with_the_next_one() -> None:
+    async with Consortium() as c:
+        world = await Study.begun(c, mode=Mode.MASKED, rounds=2)
+        south = world.trainings["south"]
+
+        async def cannot(*_: object) -> None:
+            raise Waits("bytes that nobody gives")
+
+        south._attempts.countersign = cannot  # type: ignore[method-assign, assignment]
+        south._attempts.catch_up = cannot  # type: ignore[method-assign, assignment]
+        await world.works(lambda: world.round is not None)
+        site = c.north.office.studying.rounds.site(world.id, "south")
+        assert site is not None and site.used is not None and site.used.round == 1
+        first = site.used.masks.keys[0]
+        await world.works(world.at(2))
+        await world.once()
+        assert south._site.store.secret(world.id, first) is None
         world.close()
 
 

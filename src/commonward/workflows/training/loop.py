@@ -190,6 +190,8 @@ class Training:
             await self._learners.release(name)
         papers = self._papers.get(name) or await self._site.office.studying.papers(name)
         self._papers[name] = papers
+        if study.terms.mode == Mode.MASKED:
+            self._masks.tidy_void(study)
         whole = await self._keep_final(study, papers)  # 1. what became final since
         if study.status.over:
             whole = await self._ending.closed(study, papers)
@@ -211,8 +213,6 @@ class Training:
         mine = self._site.enrolment(name)
         assert mine is not None
         later: Waits | None = None
-        for attempt in range(1, study.attempt if study.terms.mode == Mode.MASKED else 0):
-            self._masks.tidy(name, study.round + 1, attempt)
         current = self._site.current(study)
         if current is not None and current.fixed is not None and self._to_sign(study, current):
             await self._attempts.countersign(study, current, papers)
@@ -260,6 +260,9 @@ class Training:
                 continue
             kept = self._site.store.final(name, number)
             if kept is not None and (kept.metrics_salt or number < study.round):
+                if not kept.metrics_salt and study.terms.mode == Mode.MASKED:
+                    for attempt in range(1, kept.attempt + 1):
+                        self._masks.tidy(name, number, attempt)  # what it never computed, it computes no more
                 self._done.add((name, number))
                 continue
             ended = self._site.rounds.round(name, number)

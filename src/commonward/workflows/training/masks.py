@@ -257,6 +257,14 @@ class Masks:
                 add_mask(vector, pair_key(place, me, secrets.private, other), 1 if me < other else -1)
         return vector.astype("<u8", copy=False).tobytes()
 
+    def tidy_void(self, study: Study) -> None:
+        """The same of every attempt at the round to come that came to nothing, the last one too: of a study that stalls
+        or is closed, no other opens after it."""
+        current = self._site.current(study)
+        over = study.attempt if current is None or not current.open else study.attempt - 1
+        for attempt in range(1, over + 1):
+            self.tidy(study.terms.study, study.round + 1, attempt)
+
     def tidy(self, study: StudyId, number: int, attempt: int) -> None:
         """Our secrets of an attempt that is over go: what it masked stays masked, whoever breaks in later."""
         dealt = self._site.store.deal_of(study, number, attempt, self._site.id)
