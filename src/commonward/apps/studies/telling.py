@@ -104,7 +104,7 @@ def _privacy(stands: Study, papers: StudyPapers) -> dict[str, Any]:
     whole = [each * terms.rounds for each in terms.charge]
     return {
         "charged": True,
-        "waiver": False,
+        "waiver": terms.waiver,  # of each site's own counts at the end, which no noise covers
         "delta": terms.delta,
         "epsilon_a_round": epsilon(terms.charge, terms.delta) / 1e6,
         "epsilon_in_all": epsilon(whole, terms.delta) / 1e6,
