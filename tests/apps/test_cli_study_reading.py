@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from commonward.adapters.flower.learners.vision.form import Form, first_weights
 from commonward.adapters.images import slitlamp
-from commonward.apps.cli.main import app
+from commonward.apps.cli import program
 from commonward.records.images.reading import Reading
 from commonward.records.model import Model
 from commonward.records.model_file import write_model
@@ -32,7 +32,7 @@ def files(tmp_path_factory) -> Path:
 
 
 def run(*words: str):
-    return CliRunner().invoke(app, ["study", "read", *words])
+    return CliRunner().invoke(program("study"), ["study", "read", *words])
 
 
 def test_a_photograph_is_read_with_advice_and_a_map(files):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shlex
+from functools import lru_cache
 from typing import Any
 
 import typer
 
-from commonward.apps.cli import app
+from commonward.apps.cli import program
 
 
 def fault(line: str) -> str:
@@ -23,7 +24,7 @@ def fault(line: str) -> str:
         if word in ("|", "&&", "||", ";", "&", ">", "2>", ">>"):
             words = words[:at]
             break
-    command: Any = typer.main.get_command(app)
+    command = _whole()
     rest = words[1:]
     while rest and hasattr(command, "commands") and not rest[0].startswith("-"):
         either = rest[0].split("|")  # as a docstring lists several
@@ -33,6 +34,11 @@ def fault(line: str) -> str:
             return f"{line}: no command {lacking[0]!r} in `{command.name}`; there are {known}"
         command, rest = command.commands[either[0]], rest[1:]
     return _flags(command, rest, line)
+
+
+@lru_cache
+def _whole() -> Any:
+    return typer.main.get_command(program())
 
 
 def _flags(command: Any, rest: list[str], line: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from commonward.apps.cli import app
+from commonward.apps.cli import program
 from commonward.apps.settings import Settings
 from commonward.ledger.refusals import REFUSALS
 from commonward.ledger.transactions import KINDS
@@ -51,7 +51,7 @@ def commands() -> list[str]:
             if not command.hidden:
                 walk(command, [*words, name])
 
-    walk(typer.main.get_command(app), [])
+    walk(typer.main.get_command(program()), [])
     return sorted(found)
 
 

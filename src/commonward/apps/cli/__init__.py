@@ -3,6 +3,6 @@
 Exit codes: 0 done, 1 refused or not convincing, 2 wrong usage or unreadable input, 3 a node or the ledger is away.
 """
 
-from commonward.apps.cli.main import app, main
+from commonward.apps.cli.main import main, program
 
-__all__ = ["app", "main"]
+__all__ = ["main", "program"]

@@ -1,4 +1,7 @@
-"""All commands, joined; and the one place where an error of ours becomes an exit code."""
+"""All commands, joined; and the one place where an error of ours becomes an exit code.
+
+Only the file of the command that was typed is loaded: all of them take a second, and most need a tenth of that.
+"""
 
 from __future__ import annotations
 
@@ -6,69 +9,61 @@ import io
 import logging
 import sys
 from contextlib import suppress
-from typing import TextIO, cast
+from functools import lru_cache
+from importlib import import_module
+from typing import Final, TextIO, cast
 
 import structlog
 import typer
 
-from commonward.apps.api.client import NodeRefused
-from commonward.apps.cli import (
-    backup,
-    care,
-    checking,
-    consortium,
-    custody,
-    demo,
-    demo_learning,
-    doctor,
-    evidence,
-    governance,
-    intake,
-    joining,
-    keys,
-    ledger,
-    member,
-    network,
-    patient,
-    photographs,
-    processes,
-    study,
-)
 from commonward.apps.cli.output import AWAY, REFUSED, UNUSABLE, err
 from commonward.apps.cli.plain import plain
-from commonward.apps.errors import FORESEEN
-from commonward.apps.founding import CannotFound
 
-app = typer.Typer(
-    name="commonward",
-    help="Share medical records between hospitals, patients, insurers and authorities, with no central owner.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-)
-consortium.add_to(app)
-network.add_to(app)
-processes.add_to(app)
-intake.add_to(app)
-ledger.add_to(app)
-member.add_to(app)
-checking.add_to(app)
-doctor.add_to(app)
-backup.add_to(app)
-demo.add_to(app)
-demo_learning.add_to(app)
-patient.add_to(app)
-care.add_to(app)
-custody.add_to(app)
-evidence.add_to(app)
-governance.add_to(app)
-joining.add_to(app)
-keys.add_to(app)
-study.add_to(app)
-photographs.add_to(app)
+FILES: Final[dict[str, tuple[str, ...]]] = {
+    "consortium": ("init", "up", "down"),
+    "network": ("network",),
+    "processes": ("node", "sequencer"),
+    "intake": ("ingest", "dead-letters"),
+    "ledger": ("ledger",),
+    "member": ("member", "staff", "uses"),
+    "checking": ("verify",),
+    "doctor": ("doctor",),
+    "backup": ("backup", "restore"),
+    "demo": ("demo",),
+    "demo_learning": ("demo-learning",),
+    "patient": ("patient", "mandate", "recovery", "consent", "log", "notices"),
+    "care": ("request", "records", "break-glass", "review", "recalls", "rely"),
+    "custody": ("releases", "holdings", "erase", "hold", "merge", "unmerge"),
+    "evidence": ("evidence",),
+    "governance": ("governance", "member"),
+    "joining": ("member",),
+    "keys": ("member",),
+    "study": ("study",),
+    "photographs": ("photographs",),
+}
+"""Each file of commands, in the order of the help, and the words that its commands begin with."""
 
 
-@app.callback()
+def program(word: str = "") -> typer.Typer:
+    """The commands that begin with this word; every command where none does."""
+    return _joined(tuple(file for file, words in FILES.items() if word in words) or tuple(FILES))
+
+
+@lru_cache
+def _joined(files: tuple[str, ...]) -> typer.Typer:
+    app = typer.Typer(
+        name="commonward",
+        help="Share medical records between hospitals, patients, insurers and authorities, with no central owner.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
+    )
+    app.callback()(_options)
+    for file in files:
+        import_module(f"commonward.apps.cli.{file}").add_to(app)
+    return app
+
+
 def _options(
     verbose: bool = typer.Option(False, "--verbose", "-v", help="Log what happens inside."),
 ) -> None:
@@ -103,14 +98,26 @@ class Unfailing(io.TextIOBase):
 
 def main() -> None:
     """What `commonward` on the command line runs."""
+    word = next((each for each in sys.argv[1:] if not each.startswith("-")), "")
     try:
-        app()
-    except (*FORESEEN, CannotFound) as why:
-        err.print(f"[red]commonward:[/red] {plain(str(why))}")
-        sys.exit(UNUSABLE)
-    except NodeRefused as why:
-        err.print(f"[red]refused:[/red] {plain(str(why))}")
-        sys.exit(REFUSED)
-    except ConnectionError as why:
-        err.print(f"[red]commonward:[/red] {plain(str(why))}")
-        sys.exit(AWAY)
+        program(word)()
+    except Exception as why:
+        code = _code(why)
+        if code is None:
+            raise
+        err.print(f"[red]{'refused' if code == REFUSED else 'commonward'}:[/red] {plain(str(why))}")
+        sys.exit(code)
+
+
+def _code(why: Exception) -> int | None:
+    """How to exit after an error that was foreseen; None for a fault of this program."""
+    # Loaded here: these name errors of every adapter, and a command that goes well needs none of them.
+    from commonward.apps.api.client import NodeRefused
+    from commonward.apps.errors import FORESEEN
+    from commonward.apps.founding import CannotFound
+
+    if isinstance(why, (*FORESEEN, CannotFound)):
+        return UNUSABLE
+    if isinstance(why, NodeRefused):
+        return REFUSED
+    return AWAY if isinstance(why, ConnectionError) else None

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from commonward.apps import settings as node_settings
+from commonward.apps.memory import loading
 
 DataArgument = Annotated[Path, typer.Argument(help="The member's data directory.")]
 
@@ -20,13 +21,15 @@ def add_to(app: typer.Typer) -> None:
 
 def node(data: DataArgument) -> None:
     """Run a member's node until it is stopped. Killing it loses nothing."""
-    from commonward.apps.node import run
+    with loading():
+        from commonward.apps.node import run
 
     asyncio.run(run(node_settings.load(data)))
 
 
 def sequencer(data: DataArgument) -> None:
     """Run the sequencer of the member that operates it."""
-    from commonward.apps.sequencer import run
+    with loading():
+        from commonward.apps.sequencer import run
 
     asyncio.run(run(node_settings.load(data)))
