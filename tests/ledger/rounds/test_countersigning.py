@@ -2,7 +2,11 @@
 
 from dataclasses import replace
 
-from commonward.ledger.ids import MemberId
+from commonward.ledger.consent import Consent
+from commonward.ledger.genesis import default_roles
+from commonward.ledger.ids import MemberId, MemberKind
+from commonward.ledger.members.keys import RevokeStaff
+from commonward.ledger.parameters import Parameter
 from commonward.ledger.rounds import Dispute, Status
 from commonward.ledger.rounds.refusals import NotEnrolled
 from commonward.ledger.rounds.round_refusals import (
@@ -14,14 +18,18 @@ from commonward.ledger.rounds.round_refusals import (
     TooFewLeft,
     WrongLink,
 )
-from commonward.ledger.rulebook import NotYourRole
+from commonward.ledger.rulebook import STUDY_ROLES, NotYourRole
 from tests.ledger.rounds.studykit import (
     SITES,
     a_round,
     accept_all,
+    approve,
     begun,
+    enrol,
     enrolment,
     masked,
+    proposed,
+    ready,
     round_of,
     sign_all,
     signature,
@@ -31,7 +39,7 @@ from tests.ledger.rounds.studykit import (
     together,
     update,
 )
-from tests.ledgerkit import commitment
+from tests.ledgerkit import Kit, commitment, demo_genesis
 
 
 def test_nobody_countersigns_twice_nor_without_part_nor_before_the_set_stands(kit):
@@ -135,6 +143,49 @@ def test_a_masked_sum_with_too_few_survivors_is_void(kit):
     kit.later(asked.waits.updates + 1000)
     kit.settle()
     assert round_of(kit, asked).void
+
+
+def test_of_five_masked_sites_three_are_too_few_though_the_study_asks_for_no_more():
+    """Whoever could open a sum of three of five could open a site's key and its seed by two sets of revealers."""
+    wide = {each: tuple(MemberKind) for each in (*STUDY_ROLES, Consent.KIND)}
+    kit, sites = Kit(demo_genesis(roles=default_roles() | wide)), tuple(sorted((*SITES, "shield")))
+    asked = proposed(kit, masked(kit, min_sites=3, awaited=5))
+    approve(kit, asked, SITES)
+    enrol(kit, asked, sites)
+    ready(kit, asked, sites)
+    assert round_of(kit, asked).sites == sites
+    submit_all(kit, asked, sites[:3])
+    kit.later(asked.waits.updates + 1000)
+    kit.settle()
+    assert round_of(kit, asked, 1).void and study_of(kit, asked).attempt == 1
+
+
+def test_a_deadline_holds_though_a_block_had_no_room_to_sweep_it():
+    """More falls due in that second than a block sweeps: what comes in the meantime is judged by the header's time."""
+    kit = Kit(demo_genesis({Parameter.DUES_A_BLOCK: 16}))
+    asked = begun(kit)
+    submit_all(kit, asked, SITES[:3])
+    late = update(kit, asked, "south")
+    _crowd(kit, round_of(kit, asked).deadline)
+    kit.refuse(RoundNotOpen, late, by="south")
+    assert round_of(kit, asked).fixed is None, "its turn to be swept has not come"
+    kit.settle()
+    said = signature(kit, asked)
+    found = round_of(kit, asked)
+    assert found.fixed is not None and found.sign_by is not None and len(found.updates) == 3
+    for site in SITES[:2]:
+        kit.accept(said, by=site)
+    _crowd(kit, found.sign_by)
+    kit.refuse(RoundNotOpen, said, by="north")
+    assert round_of(kit, asked).open, "its turn to be swept has not come"
+    kit.settle()
+    assert round_of(kit, asked, 1).attempt == 2 or round_of(kit, asked, 1).void
+
+
+def _crowd(kit, at):
+    """Twenty other things fall due at a time, which comes."""
+    accept_all(kit, *((RevokeStaff(commitment("staff", at, n), at, commitment("left")), "health") for n in range(20)))
+    kit.now = at
 
 
 def test_a_straggler_is_left_behind_at_the_deadline_and_is_in_the_next_round(kit):

@@ -88,3 +88,17 @@ def test_disputes_are_of_sites_over_final_rounds_and_in_time(kit):
     kit.refuse(DisputeLate, a_dispute(asked), by="health")
     assert study_of(kit, asked).status == Status.SETTLED
     assert not keeps_updates(asked.study, kit.now, kit.machine.view().rounds)
+
+
+def test_a_site_that_disputes_round_after_round_keeps_the_updates_longer_only_once(kit):
+    asked = begun(kit, terms(kit, rounds=3))
+    for _ in range(3):
+        a_round(kit, asked)
+    kit.accept(closing(kit, asked), by="north")
+    ends = [study_of(kit, asked).kept_until or 0]
+    for site, number in (("south", 1), ("south", 2), ("south", 3), ("clinic", 1)):
+        kit.later(DAY // 4)
+        kit.accept(a_dispute(asked, number), by=site)
+        ends.append(study_of(kit, asked).kept_until or 0)
+    first, once, twice, thrice, others = ends
+    assert first < once == twice == thrice < others
