@@ -57,7 +57,8 @@ def picture(label: str, seed: int) -> Pixels:
 
 
 class PhotographWorld(StudyWorld):
-    """Eight patients with a photograph at each of four members; the last of authority's is a copy of its first."""
+    """Eight patients with a photograph at each of four members. The fifth of authority's is a copy of its first, the
+    fifth of north's nearly the same as its first."""
 
     def prepare(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -80,9 +81,12 @@ class PhotographWorld(StudyWorld):
         folder = self.folder / site
         lines = ["file,patient,label,eye,device,taken"]
         for at in range(self.patients):
-            copied = site == SITES["authority"] and at == self.patients - len(PATHOGENS)
+            fifth = at == self.patients - len(PATHOGENS)
+            copied = fifth and site in (SITES["authority"], SITES["north"])
             label = PATHOGENS[at % len(PATHOGENS)]
             pixels = picture(label, 100 * number + (0 if copied else at))
+            if copied and site == SITES["north"]:
+                pixels = (pixels * 0.85).astype(np.uint8)
             if site == SITES["clinic"]:
                 name = f"{at}.dcm"
                 put(folder / name, dicom(pixels, {"PatientID": f"{site}-{at}"}))
@@ -111,12 +115,16 @@ def test_photographs_become_a_model_that_a_hospital_held_out_judges(world: Photo
     page = world.run("north", "study", "look", study, "--json").json
     assert [each["count"] for each in page["classes"]["shares"]] == [2, 2, 2, 2]
     assert page["cameras"] == [{"camera": "SL-9", "rows": 8, "classes": dict.fromkeys(sorted(PATHOGENS), 2)}]
-    assert page["pictures"]["read"] == 8 and page["pictures"]["copies"] == []
+    assert page["pictures"]["read"] == 8
     assert "Maker SL-1" in world.run("clinic", "study", "look", study).out
 
     copied = world.run("authority", "study", "look", study, "--json").json
     first, second = f"{SITES['authority']}-0", f"{SITES['authority']}-4"
     assert [(each["first"], each["second"]) for each in copied["pictures"]["copies"]] == [(first, second)]
+    (certain,) = world.run("authority", "photographs", "copies", study, "--json").lines
+    refused = world.run("authority", "photographs", "distinct", study, certain["pair"], "--looked", "R1")
+    assert refused.code == 1 and "one picture" in refused.err and first in refused.err
+    _looked_at(world, study, tmp_path / "look")
     for member in ("north", "clinic", "authority"):
         world.enrols(study, member)
     held = waits(lambda: "copies" in (world.told("authority", study)["local"].get("waits_for") or ""))
@@ -149,6 +157,26 @@ def test_photographs_become_a_model_that_a_hospital_held_out_judges(world: Photo
                       "--staff", "E1", "--json")  # fmt: skip
     assert wrong.code == 1 and "expected the model that the ledger has" in wrong.err
     assert world.run("south", "study", "judge", study, model, "--staff", "X9", "--json").code != 0
+
+
+def _looked_at(world: PhotographWorld, study: str, folder: Path) -> None:
+    """North's near copy: both pictures given out to R1, who finds two patients; the log keeps it."""
+    (near,) = world.run("north", "photographs", "copies", study, "--json").lines
+    patients = (f"{SITES['north']}-0", f"{SITES['north']}-4")
+    assert (near["first"], near["second"]) == patients and not near["certain"] and near["distinct"] is None
+    assert world.run("north", "photographs", "copies", study, near["pair"][:8], "--save", folder).code == 2, (
+        "who looks?"
+    )
+    saved = world.run("north", "photographs", "copies", study, near["pair"][:8], "--save", folder, "--staff", "R1")
+    assert saved.code == 0 and [each.name for each in sorted(folder.iterdir())] == ["first.jpg", "second.jpg"]
+    assert np.asarray(Image.open(folder / "first.jpg")).mean() > np.asarray(Image.open(folder / "second.jpg")).mean()
+    assert world.run("north", "photographs", "distinct", study, near["pair"][:8], "--looked", "X9").code != 0
+    assert world.run("north", "photographs", "distinct", study, "", "--looked", "R1").code == 1, "one pair, by its id"
+    done = world.run("north", "photographs", "distinct", study, near["pair"][:8], "--looked", "R1", "--json")
+    assert done.code == 0 and done.json["distinct"]["who"] == "R1" and done.json["distinct"]["bits"] == near["bits"]
+    log = world.run("north", "uses", "--event", "two_pictures", "--json").lines
+    assert [each["who"] for each in log] == ["R1", "R1"], "who was given them, and who found two patients"
+    assert "to be looked at" in log[0]["detail"] and f"({near['bits']} of 256" in log[1]["detail"]
 
 
 def _judged(world: PhotographWorld, study: str) -> object:

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from commonward.adapters.images.slitlamp import photographs
-from commonward.records.images.duplicates import NEAR, Seen, check_disjoint, groups, near_pairs, pairs, seen
+from commonward.records.images.duplicates import NEAR, Pair, Seen, check_disjoint, groups, near_pairs, pairs, seen
 from commonward.records.images.photograph import ImageRefused, Photograph, devices, luminance, shrunk
 from commonward.records.images.quality import quality
 from commonward.records.images.text import has_text
@@ -57,6 +57,16 @@ def test_copies_are_found_when_stored_again_resized_cropped_or_brightened() -> N
         cropped = each.pixels[2:-2, 2:-2]
         for copy in (stored, smaller, brighter, cropped):
             assert seen(each).distance(seen(changed(each, copy))) <= NEAR
+
+
+def test_a_pair_is_named_by_its_two_pictures_and_is_certain_where_nothing_differs() -> None:
+    brighter = changed(EYES[0], np.minimum(EYES[0].pixels * 1.15, 255).astype(np.uint8))
+    near, other_way = pairs([EYES[0], brighter]), pairs([EYES[1], brighter, EYES[0]])
+    assert near[0].name == other_way[0].name and len(near[0].name) == 16, "wherever the two stand"
+    assert not near[0].exact and not near[0].certain
+    (same,) = pairs([EYES[0], replace(EYES[0], patient="another")])
+    assert same.exact and same.certain and same.name != near[0].name
+    assert Pair(0, 1, 0, False).certain, "stored again: other pixels, and none of 512 bits differs"
 
 
 def test_pictures_of_different_eyes_are_no_copies() -> None:

@@ -32,7 +32,7 @@ from commonward.ledger.genesis import Genesis, GenesisError, SignedGenesis
 from commonward.ledger.ids import Algorithm, BlockTime, KeyId, MemberId, Purpose, key_id
 from commonward.ledger.members import Roll
 from commonward.ledger.proofs import self_test
-from commonward.records.certificates import CertificateRefused, check_staff
+from commonward.records.certificates import CertificateRefused, Staff, check_staff
 from commonward.records.timestamps import TokenUnreadable
 from commonward.workflows import desk as desks
 from commonward.workflows.member import Member, Ports, Practice
@@ -288,12 +288,16 @@ class Node:
 
     def staff_number(self, number: str) -> str:
         """The number, if its certificate is this member's and valid now. Raises CertificateRefused."""
+        return self.staff_now(number).number
+
+    def staff_now(self, number: str) -> Staff:
+        """Who has that number, if the certificate is this member's and valid now. Raises CertificateRefused."""
         signer = self.staff(number)
         roll = self.replica.machine.view().roll
         kind, authority = self.member.reading.kind_of(self.member.id), roll.certificate(self.member.id)
         if kind is None or authority is None:
             raise CertificateRefused(f"{self.member.id} is not an active member of this ledger")
-        return check_staff(signer.certificate, authority, self.member.id, kind, BlockTime(self.member.now())).number
+        return check_staff(signer.certificate, authority, self.member.id, kind, BlockTime(self.member.now()))
 
     async def close(self) -> None:
         await self._server.stop()

@@ -41,6 +41,7 @@ class Event(IntEnum):
     OPENED_LATE = 14  # a consent or withdrawal was seen on the ledger before its opening came
     STUDY = 15  # proposed, voted on, enrolled in, left
     PHOTOGRAPH = 16  # taken in though writing on it was suspected: who had looked and found none
+    TWO_PICTURES = 17  # held to be copies of each other: who had looked and found them to be of two patients
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,9 @@ import pytest
 from commonward.records.images.duplicates import Pair
 from commonward.records.manifest import Split
 from commonward.records.table import Column, Table, Type
+from commonward.workflows.member_log import Event
 from commonward.workflows.training.cohorts import Copies, Rows, Source, VaultCohorts
+from commonward.workflows.training.distinct import Distinct, OnePicture
 from commonward.workflows.training.manifests import _refuse_copies, manifest_of
 from commonward.workflows.training.site import Waits
 from tests.consortium import Consortium, observation
@@ -75,12 +77,15 @@ async def test_a_site_learns_from_records_in_its_vault_that_patients_consented_t
         world.close()
 
 
+NAME = b"one pair, 16 b.."
+
+
 def copied(exact: bool) -> Copies:
     """The checker of a site whose rows of x = 0.0 and x = 0.2 show the same picture."""
 
     def found(table: Table) -> list[Pair]:
         at = [row for row, x in enumerate(table.cells("x")) if x in (0.0, 0.2)]
-        return [Pair(at[0], at[1], 0 if exact else 30, exact)] if len(at) == 2 else []
+        return [Pair(at[0], at[1], 0 if exact else 30, exact, NAME)] if len(at) == 2 else []
 
     return found
 
@@ -105,6 +110,46 @@ async def test_one_picture_under_two_patients_holds_a_site_back_until_one_of_the
         world.close()
 
 
+async def test_a_false_near_copy_holds_a_site_back_until_a_person_looked_at_both_and_the_log_keeps_who() -> None:
+    async with Consortium() as c:
+        world = await Study.begun(c, rounds=30, test_share=0)
+        training = world.trainings["south"]
+        near, manifests = copied(exact=False), training._manifests
+        manifests._cohorts = VaultCohorts(c.south.office.research, gather, near)
+        await held_in_its_vault(world, "south")
+        first = next(
+            form for form in c.south.office.research.forms(world.id) if form.patient == c.south.local("south 0")
+        )
+        manifests._kept_apart = lambda *_: frozenset({first.opening.consent})  # type: ignore[method-assign]
+        await world.works(lambda: "copies" in said(world, "south"))
+        assert "commonward photographs distinct" in said(world, "south") and world.rows("south") == []
+
+        rows = await manifests._cohorts.rows(world.id, await c.south.office.studying.papers(world.id))
+        (pair,) = rows.copies
+        Distinct(c.south.office.member).say(pair, ("south 0", "south 2"), "n1", b"certificate")
+        await world.works(lambda: bool(world.rows("south")))
+        assert sorted(world.rows("south")) == [(0.1, 1.2), (0.2, 1.4), (0.3, 1.6)]
+        (kept,) = [entry for _, _, entry in c.south.office.member.log.entries() if entry.event is Event.TWO_PICTURES]
+        assert (kept.who, kept.staff) == ("n1", b"certificate")
+        assert all(word in kept.detail for word in ("30 of 256", NAME.hex(), "south 0 and south 2"))
+        world.close()
+
+
+async def test_nobody_can_say_of_one_picture_that_it_is_of_two_patients() -> None:
+    """Attack: whoever wants a study to go on waves a true copy through."""
+    async with Consortium() as c:
+        distinct = Distinct(c.south.office.member)
+        for certain in (Pair(0, 1, 0, True, NAME), Pair(0, 1, 3, True, NAME), Pair(0, 1, 0, False, NAME)):
+            with pytest.raises(OnePicture, match="P-1 and P-2"):
+                distinct.say(certain, ("P-1", "P-2"), "n1", b"certificate")
+        distinct.say(Pair(0, 1, 30, False, NAME), ("P-1", "P-2"), "n1", b"certificate")
+        again = distinct.say(Pair(4, 2, 30, False, NAME), ("P-1", "P-2"), "n2", b"another")
+        assert again.who == "n1" and distinct.count() == 1, "the first time stands"
+        assert distinct.known(Pair(0, 1, 30, False, b"another pair....")) is None, "asked for each pair"
+        assert distinct.known(Pair(0, 1, 0, True, NAME)) is None, "even under the name of a pair that was looked at"
+        assert len([1 for _, _, entry in c.south.office.member.log.entries() if entry.event is Event.TWO_PICTURES]) == 1
+
+
 @pytest.mark.parametrize(
     ("exact", "test", "named"),
     [
@@ -122,10 +167,10 @@ def test_a_patient_in_train_and_test_by_a_copied_picture_is_refused(
     pair = Pair(0, 1, 0 if exact else 30, exact)
     rows = Rows(table, (b"1", b"2", b"3"), (b"a", b"b", b"c"), ("P-1", "P-2", "P-3"), (pair,))
     if named is None:
-        _refuse_copies(rows, frozenset(test))
+        _refuse_copies(rows, frozenset(test), lambda pair: None)
     else:
         with pytest.raises(Waits, match=named):
-            _refuse_copies(rows, frozenset(test))
+            _refuse_copies(rows, frozenset(test), lambda pair: None)
 
 
 def said(world: Study, site: str) -> str:

@@ -24,6 +24,7 @@ from commonward.apps.api import (
     speaking,
     status,
     studies,
+    study_copies,
     study_judging,
     study_own,
     study_statistics,
@@ -46,6 +47,7 @@ from commonward.workflows.study_papers import WrongPapers
 from commonward.workflows.studying import NoSuchStudy, PapersMissing
 from commonward.workflows.submitting import LedgerRefused
 from commonward.workflows.training.cohorts import CohortFailed
+from commonward.workflows.training.distinct import NoSuchPair, OnePicture
 from commonward.workflows.training.held_out import NotHeldOut
 from commonward.workflows.training.ports import LearnerError
 from commonward.workflows.training.site import Waits
@@ -71,6 +73,8 @@ _STATUS: dict[type[Exception], int] = {
     NoSuchStudy: 404,
     studies.NoResult: 409,
     Waits: 409,
+    NoSuchPair: 404,
+    OnePicture: 409,
     NotHeldOut: 409,
     NoSuchForm: 404,
     WrongPapers: 409,
@@ -100,6 +104,7 @@ def control_app(node: Node) -> FastAPI:
         keys,
         speaking,
         studies,
+        study_copies,
         study_own,
         study_judging,
         study_statistics,

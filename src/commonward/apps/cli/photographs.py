@@ -1,4 +1,4 @@
-"""Photographs of eyes into the vault: take in, see what was refused, look at it, try again."""
+"""Photographs of eyes into the vault: take in, see what was refused, look, try again. Copies: `photograph_pairs`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from commonward.apps import settings as node_settings
 from commonward.apps import staffing
+from commonward.apps.cli import photograph_pairs
 from commonward.apps.cli.groups import group
 from commonward.apps.cli.intake import INTERRUPTED
 from commonward.apps.cli.output import REFUSED, AsJson, Data, emit, err, fail
@@ -39,6 +40,7 @@ def add_to(app: typer.Typer) -> None:
     photographs.command("refused")(refused)
     photographs.command("show")(show)
     photographs.command("replay")(replay)
+    photograph_pairs.add_to(photographs)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ key is there.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Final
 
 import numpy as np
@@ -27,6 +28,8 @@ NEAR: Final = 40
 SHADES: Final = 32
 ALIKE: Final = 88
 """The least correlation of the shades of a near copy, of a hundred."""
+
+_PAIR: Final = b"commonward picture pair v1\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +70,27 @@ def _bits(flags: NDArray[np.bool_]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two pictures by their places in what was given; `exact` when every pixel is the same."""
+    """Two pictures by their places in what was given; `exact` when every pixel is the same.
+
+    `name`: of these two pictures wherever they stand, 16 bytes; empty where nobody needs to name them.
+    """
 
     first: int
     second: int
     distance: int
     exact: bool
+    name: bytes = b""
+
+    @property
+    def certain(self) -> bool:
+        """Whether it is one picture beyond doubt: the same pixels, or none of 512 bits differs. Photographs of two eyes
+        differ by tens of bits; one that was only stored again may differ by none."""
+        return self.exact or self.distance == 0
+
+
+def pair_name(one: bytes, other: bytes) -> bytes:
+    """What two pictures are called together, by their digests, whichever comes first: 16 bytes."""
+    return sha256(_PAIR + b"".join(sorted((one, other)))).digest()[:16]
 
 
 def pairs(photographs: Sequence[Photograph], near: int = NEAR) -> list[Pair]:
@@ -98,7 +116,8 @@ def near_pairs(looks: Sequence[Seen], digests: Sequence[bytes], near: int = NEAR
         for first in np.flatnonzero((far <= near) | (named[:second] == named[second])).tolist():
             exact = digests[first] == digests[second]
             if exact or (far[first] <= near and looks[first].alike(looks[second])):
-                found.append(Pair(first, second, int(far[first]), exact))
+                name = pair_name(digests[first], digests[second])
+                found.append(Pair(first, second, int(far[first]), exact, name))
     return found
 
 

@@ -6,10 +6,11 @@ the model by is settled by the first manifest; whoever joins later is learnt fro
 
 A row is a patient. Where two rows have the same picture, one person stands under two names, or a picture was filed with
 the wrong patient: a model would be judged by what it learnt from, and a person's privacy counted twice. Such a manifest
-is not made until the hospital has put it right. The sentence names its own patients, for its own people; it is kept
-nowhere and goes to nobody.
+is not made until the hospital has put it right, or, where two pictures are only nearly the same, a person looked at
+both (`distinct`). The sentence names its own patients, for its own people; it is kept nowhere and goes to nobody.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 from commonward.ledger.encoding import Digest
@@ -18,10 +19,12 @@ from commonward.ledger.rounds import Manifest as ManifestPayload
 from commonward.ledger.rounds import manifest_digest
 from commonward.ledger.rounds.means import fresh
 from commonward.ledger.rounds.refusals import AboveCounter, HeldOutChanged, ManifestTooOld
+from commonward.records.images.duplicates import Pair
 from commonward.records.manifest import Manifest, ManifestError, Row
 from commonward.workflows.study_papers import StudyPapers
 from commonward.workflows.submitting import LedgerRefused
 from commonward.workflows.training.cohorts import CohortFailed, Cohorts, Rows
+from commonward.workflows.training.distinct import Distinct
 from commonward.workflows.training.papers import ManifestPaper, RowsPaper, TouchedPaper
 from commonward.workflows.training.site import Site, Waits
 
@@ -33,7 +36,8 @@ _AGAIN: Final = frozenset({ManifestTooOld.code, AboveCounter.code, HeldOutChange
 _ROW: Final = 48
 _NAMED: Final = 5
 _LOOK_AGAIN_MS: Final = 20_000
-"""A cohort with copies is gathered again so often, or when a consent came or went: reading pictures takes seconds."""
+"""A cohort with copies is gathered again so often, or when a consent came or went or a person looked at a pair: reading
+pictures takes seconds."""
 
 
 def manifest_of(paper: ManifestPaper, row_cap: int) -> Manifest:
@@ -51,7 +55,8 @@ class Manifests:
     def __init__(self, site: Site, cohorts: Cohorts) -> None:
         self._site = site
         self._cohorts = cohorts
-        self._copied: dict[StudyId, tuple[int, int, Waits]] = {}
+        self._distinct = Distinct(site.member)
+        self._copied: dict[StudyId, tuple[tuple[int, int], int, Waits]] = {}
 
     def standing(self, study: StudyId) -> ManifestPaper | None:
         """The one that the ledger has, if it was made after the last withdrawal."""
@@ -93,8 +98,9 @@ class Manifests:
         return all(each is not None and each.live(now) for each in found)
 
     async def _plan(self, study: StudyId, papers: StudyPapers, row_cap: int) -> ManifestPaper:
-        consents, now = self._site.office.research.count(study).open, self._site.member.now()
-        if (copied := self._copied.get(study)) and copied[0] == consents and now < copied[1] + _LOOK_AGAIN_MS:
+        turns = self._site.office.research.count(study).open, self._distinct.count()
+        now = self._site.member.now()
+        if (copied := self._copied.get(study)) and copied[0] == turns and now < copied[1] + _LOOK_AGAIN_MS:
             raise copied[2]
         try:
             rows = await self._cohorts.rows(study, papers)
@@ -105,9 +111,9 @@ class Manifests:
         before = self._site.store.manifest(study)
         test = self._kept_apart(study, rows, papers.protocol.test_share, before)
         try:
-            _refuse_copies(rows, test)
+            _refuse_copies(rows, test, self._distinct.known)
         except Waits as found:
-            self._copied[study] = consents, now, found
+            self._copied[study] = turns, now, found
             raise
         packed = {
             part: b"".join(
@@ -164,23 +170,34 @@ def _holds(packed: bytes, name: bytes) -> bool:
     return bool(name) and any(packed[at : at + 16] == name for at in range(0, len(packed), 16))
 
 
-def _refuse_copies(rows: Rows, test: frozenset[bytes]) -> None:
+def _refuse_copies(rows: Rows, test: frozenset[bytes], looked: Callable[[Pair], object]) -> None:
     """Raises Waits where the same picture, or nearly, stands in train and test; and where the very same stands under
-    two patients of one side. A near copy on one side may be chance, and spoils no judgement: the page told of it."""
+    two patients of one side. A near copy on one side may be chance, and spoils no judgement: the page told of it. One
+    that a person looked at, and found to be none, counts no more."""
     across, double = [], []
     for pair in rows.copies:
+        if looked(pair) is not None:
+            continue
         sides = {rows.consents[at] in test for at in (pair.first, pair.second)}
         if len(sides) == 2:
             across.append(pair)
-        elif pair.exact:
+        elif pair.certain:
             double.append(pair)
     for found, where in ((across, "one to learn from and one to judge by"), (double, "under two patients")):
         if found:
-            named = "; ".join(f"{_name(rows, each.first)} and {_name(rows, each.second)}" for each in found[:_NAMED])
+            named = "; ".join(_named(rows, each) for each in found[:_NAMED])
+            look = "" if all(each.certain for each in found) else (
+                "; or, where two pictures are only nearly the same, look at both (`commonward photographs copies`) and "
+                "say that they are of two patients (`commonward photographs distinct`)"
+            )  # fmt: skip
             raise Waits(
                 f"copies: {len(found)} pictures are the same or nearly, {where}: of the patients {named}. Correct "
-                "whose picture it is, or join the two names of one person; then this goes on by itself"
+                f"whose picture it is, or join the two names of one person{look}; then this goes on by itself"
             )
+
+
+def _named(rows: Rows, pair: Pair) -> str:
+    return f"{_name(rows, pair.first)} and {_name(rows, pair.second)}"
 
 
 def _name(rows: Rows, at: int) -> str:
