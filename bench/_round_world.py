@@ -1,4 +1,4 @@
-"""A heart study of four sites on the embedded engine, on disk, in one process (for `bench.round`).
+"""A study of four sites on the embedded engine, on disk, in one process (for `bench.round`).
 
 The sequencer, every node's replica with its block log, tiles and RocksDB, every vault (SQLite, `synchronous = full`)
 and the loop of `workflows.training` are those of production; each learner is a Flower ClientApp in a worker process.
@@ -6,13 +6,15 @@ Members talk through memory instead of mutual TLS, and their keys are the test k
 """
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from bench._heart_data import Client
 from commonward.adapters.flower import BUNDLED, FlowerLearner, digest_of
@@ -48,12 +50,23 @@ COHORT = b'{"key": "patient", "views": []}'
 PATIENCE_S = 300.0
 
 
-class Timed:
-    """A learner of a site, and how long each call to it took (s): what is training, and not governance."""
+class Span(NamedTuple):
+    """What a round took (s): by the clock on the wall, of this process's processor time, and of its learners'."""
 
-    def __init__(self) -> None:
-        self._learner = FlowerLearner(LEARNER, digest_of(BUNDLED, LEARNER))
-        self.took: list[tuple[float, float]] = []  # when it began (perf_counter), and how long
+    wall: float
+    own: float
+    learners: float = 0.0
+
+    @property
+    def processor(self) -> float:
+        return self.own + self.learners
+
+
+class Kept:
+    """A learner of a site that outlives its study: the loop without a ledger has the same ones, with their rows."""
+
+    def __init__(self, name: str = LEARNER) -> None:
+        self._learner = FlowerLearner(name, digest_of(BUNDLED, name))
 
     def describe(self) -> Description:
         return self._learner.describe()
@@ -65,55 +78,75 @@ class Timed:
         return self._learner.first_model(settings)
 
     def train(self, base: Model, task: Task) -> Trained:
-        began = time.perf_counter()
-        made = self._learner.train(base, task)
-        self.took.append((began, time.perf_counter() - began))
-        return made
+        return self._learner.train(base, task)
 
     def evaluate(self, model: Model, task: Task) -> tuple[Tensor, ...]:
-        began = time.perf_counter()
-        counts = self._learner.evaluate(model, task)
-        self.took.append((began, time.perf_counter() - began))
-        return counts
+        return self._learner.evaluate(model, task)
 
     def close(self) -> None:
-        """Not at the study's end: the loop without a ledger has the same learners."""
+        """Not at the study's end."""
+
+    def processor(self) -> float:
+        """Seconds of its process so far."""
+        return processor_seconds(self._learner.pid)
 
     def end(self) -> None:
         self._learner.close()
+
+
+def processor_seconds(pid: int | None) -> float:
+    """Of a process so far; 0 where it is not there."""
+    with suppress(OSError, ValueError, IndexError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return 0.0
 
 
 @dataclass(frozen=True)
 class Strategy:
     """What both roads do: the same learners, rows, rule and rounds."""
 
-    learners: Mapping[str, Timed]
+    learners: Mapping[str, Kept]
     clients: Mapping[str, Client]
     first: Model
     parameters: Parameters
     settings: Mapping[str, Setting]
+    name: str = LEARNER
+    rule: Rule = Rule.NEWTON
 
-    def plainly(self, rounds: int) -> tuple[Model, list[tuple[float, float]]]:
+    def now(self) -> Span:
+        """What was taken so far."""
+        learners = sum(each.processor() for each in self.learners.values())
+        return Span(time.perf_counter(), time.process_time(), learners)
+
+    def plainly(self, rounds: int, *, at_once: bool = False) -> tuple[Model, list[Span]]:
         """A loop in this process, without a ledger, over the rows that the learners hold: every site trains, the rule
-        makes the next model of the updates' bytes, every site judges it.
-
-        (wall, processor) seconds of each round, the learners' processes not counted in the latter.
+        makes the next model of the updates' bytes, every site judges it. `at_once`: the sites side by side.
         """
+        with ThreadPoolExecutor(len(self.learners) if at_once else 1) as threads:
+            return self._plainly(rounds, threads)
+
+    def _plainly(self, rounds: int, threads: ThreadPoolExecutor) -> tuple[Model, list[Span]]:
         base, study, took = self.first, bytes(16), []
         for number in range(1, rounds + 1):
-            began, cpu = time.perf_counter(), time.process_time()
-            task = Task(study, number, 1, Rule.NEWTON, self.settings)
+            began = self.now()
+            task = Task(study, number, 1, self.rule, self.settings)
             received, rows = {}, {}
-            for site, learner in self.learners.items():
-                made = learner.train(base, task)
+            given = base.artefact()
+            trained = threads.map(lambda each, model=given, task=task: each.train(model, task), self.learners.values())
+            for site, made in zip(self.learners, trained, strict=True):
                 update = Update(study, number, 1, site, base.digest, made.kind, made.rows, made.tensors)
                 received[site], rows[site] = update.to_bytes(), made.rows
             expected = Expected(study, number, 1, base.digest, rows)
-            base = aggregate_received(Rule.NEWTON, self.parameters, base, expected, received).model
-            for learner in self.learners.values():
-                learner.evaluate(base, task)
-            took.append((time.perf_counter() - began, time.process_time() - cpu))
+            base = aggregate_received(self.rule, self.parameters, base, expected, received).model
+            judged = base.artefact()
+            list(threads.map(lambda each, model=judged, task=task: each.evaluate(model, task), self.learners.values()))
+            took.append(between(began, self.now()))
         return base, took
+
+
+def between(before: Span, after: Span) -> Span:
+    return Span(*(end - start for start, end in zip(before, after, strict=True)))
 
 
 @dataclass
@@ -185,7 +218,7 @@ async def agreeing() -> AsyncIterator[Consortium]:
 
 
 @dataclass
-class HeartStudy:
+class GovernedStudy:
     """One study of four sites, from its proposal to its last round."""
 
     c: Consortium
@@ -193,8 +226,9 @@ class HeartStudy:
     rounds: int
     id: StudyId = field(default_factory=lambda: StudyId(bytes(16)))
     trainings: dict[str, Training] = field(default_factory=dict)
-    passed: list[tuple[float, float]] = field(default_factory=list)
-    """(wall, processor) clock when each round became final at north; before them, when round 1 opened."""
+    patience_s: float = PATIENCE_S
+    passed: list[Span] = field(default_factory=list)
+    """Clocks when each round became final at north; before them, when round 1 opened."""
 
     opened: dict[int, int] = field(default_factory=dict)
     """Round -> height of the block that opened it."""
@@ -204,14 +238,14 @@ class HeartStudy:
         for node in self.c.engine.nodes.values():
             node._submit_ms = 60_000
         protocol = Protocol(
-            "Heart disease", "who needs an angiogram", LEARNER, settings_bytes(self.strategy.settings),
+            "A study", "what does a round cost", self.strategy.name, settings_bytes(self.strategy.settings),
             self.strategy.parameters.to_bytes(), 250, 1,
         )  # fmt: skip
-        learner = digest_of(BUNDLED, LEARNER)
+        learner = digest_of(BUNDLED, self.strategy.name)
 
         def terms(study: StudyId, paper: Digest, cohort: Digest, viewers: Digest) -> ProposeStudy:
             return ProposeStudy(
-                study, Mode.OPEN, Rule.NEWTON, 0, learner, self.strategy.first.digest, 3, 1, self.rounds,
+                study, Mode.OPEN, self.strategy.rule, 0, learner, self.strategy.first.digest, 3, 1, self.rounds,
                 Waits(DAY, 0, 10 * MINUTE, 8 * MINUTE, DAY), BlockTime(self._now() + 30 * DAY), paper, cohort, viewers,
                 True, len(SITES),
             )  # fmt: skip
@@ -248,9 +282,8 @@ class HeartStudy:
             done = await asyncio.gather(*(node.submit(each) for each in raws[at : at + 100]))
             assert {each.code for each in done} == {0}
         officer = house.staff("ethics-officer", "e1")
-        await house.office.studying.enrol(
-            self.id, LEARNER, digest_of(BUNDLED, LEARNER), "we take part", bytes(32), officer
-        )
+        learner = self.strategy.name, digest_of(BUNDLED, self.strategy.name)
+        await house.office.studying.enrol(self.id, *learner, "we take part", bytes(32), officer)
         await self.c.engine.settle()
         training = Training(
             house.office, Holding(house, table, consents), lambda *_: self.strategy.learners[name], auto_close=False
@@ -270,7 +303,7 @@ class HeartStudy:
             if (current := self.round(study.round + 1)) is not None:
                 self.opened.setdefault(current.round, current.height)
             if self.round(1) is not None and study.round >= len(self.passed):
-                self.passed.append((time.perf_counter(), time.process_time()))
+                self.passed.append(self.strategy.now())
             if study.round == self.rounds:
                 done.set()
 
@@ -279,7 +312,7 @@ class HeartStudy:
             asyncio.create_task(each.run(self.c.engine.nodes[MemberId(name)])) for name, each in self.trainings.items()
         ]
         try:
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(self.patience_s):
                 await done.wait()
             await self.c.engine.settle()
         finally:
@@ -289,9 +322,9 @@ class HeartStudy:
                 with suppress(asyncio.CancelledError):
                     await each
 
-    def spans(self) -> list[tuple[float, float]]:
-        """(wall, processor) seconds of each round, from its opening to the next one's."""
-        return [(after[0] - before[0], after[1] - before[1]) for before, after in pairwise(self.passed)]
+    def spans(self) -> list[Span]:
+        """What each round took, from its opening to the next one's."""
+        return [between(before, after) for before, after in pairwise(self.passed)]
 
     def blocks(self) -> list[int]:
         """How many blocks each round took, from its opening to the next one's."""
@@ -309,8 +342,8 @@ class HeartStudy:
 
 
 def strategy_of(four: Sequence[Client], settings: Mapping[str, Setting], parameters: Parameters) -> Strategy:
-    """Starts the learners' processes."""
+    """Of the heart study. Starts a learner's process."""
     by_hospital = {each.site: each for each in four}
-    learners: dict[str, Any] = {site: Timed() for site in SITES}
     clients = {site: by_hospital[hospital] for site, hospital in SITES.items()}
+    learners = {site: Kept() for site in SITES}
     return Strategy(learners, clients, learners["north"].first_model(settings), parameters, settings)

@@ -2,13 +2,16 @@
 
 The same learners, rows and rule twice: through the loop of `workflows.training` on the embedded engine, on disk, and
 as a plain loop that trains, aggregates the updates' bytes and judges. What is between them is signing, blocks, sealing,
-exchange and keeping. Then the blocks that a round waits for under consensus, which makes one only so often.
+exchange and keeping. Then the blocks that a round waits for: on an agreement in memory that makes one only so often,
+and on CometBFT itself, with nodes as processes of their own. Last, a round that fine-tunes a backbone, both ways.
 """
 
 import asyncio
 import os
+import sys
 import time
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
@@ -21,12 +24,15 @@ from commonward.records.rule_parameters import BILLION, Parameters
 from commonward.workflows.training.papers import UPDATE
 
 if TYPE_CHECKING:
-    from bench._round_world import Strategy
+    from bench._round_world import Span, Strategy
 
 GOAL_MS = 10.0
 GOAL_BLOCKS = 2
 ROUNDS = 20
 PACED_ROUNDS = 6
+NETWORK_ROUNDS = 8
+NETWORK_PATIENTS = 16
+TUNED_ROUNDS = 2
 BLOCK_S = 1.0
 RIDGE = 0.03
 
@@ -48,6 +54,8 @@ def run(scale: float = 1.0) -> Iterator[Result]:
     finally:
         for each in strategy.learners.values():
             each.end()
+    yield from _on_cometbft(max(2, round(NETWORK_ROUNDS * scale)))
+    yield from _tuned(max(1, round(TUNED_ROUNDS * scale)))
 
 
 def _some(client: Client, scale: float) -> Client:
@@ -77,7 +85,7 @@ async def _on_disk(folder: Path, strategy: "Strategy", rounds: int) -> list[Resu
 
     fsync = _fsync_ms(folder)
     async with world.OnDisk.opened(folder / "timed") as disk:
-        study = world.HeartStudy(disk.c, strategy, rounds)
+        study = world.GovernedStudy(disk.c, strategy, rounds)
         await study.begun()
         await study.over()
         model, spans, blocks = await study.learnt(), study.spans(), study.blocks()
@@ -88,7 +96,7 @@ async def _on_disk(folder: Path, strategy: "Strategy", rounds: int) -> list[Resu
         raise AssertionError(f"expected the plain loop's model {plain_model.digest.hex()}, got {model.digest.hex()}")
     meter = Meter()
     async with world.OnDisk.opened(folder / "metered") as disk:
-        study = world.HeartStudy(disk.c, strategy, rounds)
+        study = world.GovernedStudy(disk.c, strategy, rounds)
         await study.begun()
         with meter.everywhere():
             await study.over()
@@ -104,14 +112,14 @@ async def _on_disk(folder: Path, strategy: "Strategy", rounds: int) -> list[Resu
     return list(_results(spans, plain, metered, meter, sites, blocks, conditions))
 
 
-Spans = Sequence[tuple[float, float]]
+Spans = Sequence["Span"]
 
 
 def _results(
     spans: Spans, plain: Spans, metered: Spans, meter: Meter, sites: int, blocks: Sequence[int], conditions: str
 ) -> Iterator[Result]:
-    wall, cpu = _ms([each for each, _ in spans]), _ms([each for _, each in spans])
-    plain_wall, plain_cpu = _ms([each for each, _ in plain]), _ms([each for _, each in plain])
+    wall, cpu = _ms([each.wall for each in spans]), _ms([each.own for each in spans])
+    plain_wall, plain_cpu = _ms([each.wall for each in plain]), _ms([each.own for each in plain])
     shares = (
         ("round.processor", cpu, plain_cpu, "processor time of all nodes and the sequencer, over the sites"),
         ("round.wall", wall, plain_wall, "time between two rounds' openings, over the sites, which share these cores"),
@@ -143,7 +151,7 @@ def _where(metered: Spans, meter: Meter, sites: int) -> Iterator[Result]:
             name=f"round.where.{kind}", value=spent / share, unit="ms a round and site", more_is_better=False,
             conditions=f"processor time, timed in a second study; {calls:.1f} times a round and site{waited}",
         )  # fmt: skip
-    rest = sum(each for _, each in metered) - sum(meter.cpu.values())
+    rest = sum(each.own for each in metered) - sum(meter.cpu.values())
     yield Result(
         name="round.where.the rest", value=rest / share, unit="ms a round and site", more_is_better=False,
         conditions="the loop itself, encoding, asyncio and threads, the learners' pipes, and the clocks that timed it",
@@ -155,7 +163,7 @@ async def _paced(strategy: "Strategy", rounds: int) -> list[Result]:
     from bench import _round_world as world
 
     async with world.agreeing() as consortium:
-        study = world.HeartStudy(consortium, strategy, rounds)
+        study = world.GovernedStudy(consortium, strategy, rounds)
         await study.begun()
         world.Paced.interval_s = BLOCK_S
         try:
@@ -166,9 +174,37 @@ async def _paced(strategy: "Strategy", rounds: int) -> list[Result]:
         study.close()
     return [
         Result(
-            name="round.blocks under consensus", value=median(took), unit="blocks", goal=GOAL_BLOCKS,
+            name="round.blocks under consensus in memory", value=median(took), unit="blocks", goal=GOAL_BLOCKS,
             more_is_better=False,
             conditions=f"between two rounds' openings, median of {len(took)} ({min(took)} to {max(took)}); five "
             f"members' nodes over an agreement in memory, a block every {BLOCK_S:g} s at most: not CometBFT itself",
         )
     ]  # fmt: skip
+
+
+def _on_cometbft(rounds: int) -> Iterator[Result]:
+    """Blocks on the critical path on CometBFT itself, open and masked."""
+    from bench import _round_network as network
+
+    if not network.installed():
+        print(
+            "round      not measured: blocks on CometBFT, which is not installed: run `make cometbft`", file=sys.stderr
+        )
+        return
+    with scratch() as folder:
+        found = network.on_cometbft(folder, ("open", "masked"), rounds, NETWORK_PATIENTS)
+    for mode, (took, at_once) in found.items():
+        yield network.result(mode, took, at_once, GOAL_BLOCKS)
+
+
+def _tuned(rounds: int) -> Iterator[Result]:
+    """The share of a round that fine-tunes the backbone."""
+    if find_spec("torch") is None:
+        print(
+            "round      not measured: fine-tuning: PyTorch is not installed: run `make .venv/.vision`", file=sys.stderr
+        )
+        return
+    from bench import _round_tuning as tuning
+
+    with scratch() as folder:
+        yield from tuning.tuned(folder, rounds)

@@ -6,10 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from bench import _round_network as network
+from bench import _round_tuning as tuning
 from bench import _round_world as world
 from bench._heart_data import FIRST_SEED, Client, clients, tables
 from bench._round_meter import PLACES, Meter
 from bench.round import _results
+from commonward.ledger.ids import BlockTime, Digest, Height, MemberId
+from commonward.ledger.rounds.study import Round
 from commonward.records.model import ONE
 from commonward.records.rule_parameters import BILLION, Parameters
 
@@ -33,12 +37,37 @@ def test_what_is_timed_is_there_and_is_put_back() -> None:
 
 
 def test_the_figures_are_what_the_loop_without_a_ledger_does_not_take() -> None:
-    spans, plain = [(0.1, 0.05)] * 3, [(0.02, 0.01)] * 3
+    spans, plain = [world.Span(0.1, 0.05)] * 3, [world.Span(0.02, 0.01)] * 3
     found = {each.name: each for each in _results(spans, plain, spans, Meter(), 4, [2, 3, 2], "n = 3")}
     assert found["round.processor"].value == pytest.approx(10.0)
     assert found["round.wall"].value == pytest.approx(20.0) and found["round.wall"].met is False
     assert found["round.period"].reference_value == pytest.approx(20.0)
     assert found["round.blocks"].value == 2
+
+
+def _round(number: int, height: int, fixed: int, final: int | None) -> Round:
+    none = Digest(bytes(32))
+    return Round(
+        number, 1, none, BlockTime(1), Height(height), BlockTime(2), (MemberId("north"),), (MemberId("north"),), (), (),
+        False, Height(fixed), BlockTime(3), None if final is None else Height(final),
+    )  # fmt: skip
+
+
+def test_blocks_without_anything_of_the_round_are_not_on_its_path() -> None:
+    rounds = [_round(1, 10, 13, 16), _round(2, 16, 17, 18), _round(3, 18, 19, None)]
+    busy = {10: 3, 11: 2, 12: 0, 13: 2, 14: 0, 15: 1, 16: 2, 17: 4, 18: 3, 19: 4}
+    first, second = network.counted(rounds, busy, {10: 1000, 16: 4000, 18: 4500})
+    assert (first.all, first.fixing, first.signing, first.busy, first.seconds) == (6, 2, 2, 4, 3.0)
+    assert (second.all, second.fixing, second.signing, second.busy, second.seconds) == (2, 1, 1, 2, 0.5)
+    found = network.result("open", [first, second, second], 1, 2)
+    assert found.value == 2 and found.met and "(2 to 4)" in found.conditions
+
+
+def test_the_share_of_governance_is_what_a_round_would_do_without() -> None:
+    governed, plain = [world.Span(20.0, 2.0, 38.0)], [world.Span(19.0, 0.4, 37.6)]
+    processor, wall = tuning.results(governed, plain, "n = 1")
+    assert processor.value == pytest.approx(5.0) and processor.met
+    assert wall.value == pytest.approx(5.0)
 
 
 async def test_the_study_on_disk_learns_what_the_plain_loop_learns(tmp_path: Path) -> None:
@@ -48,7 +77,7 @@ async def test_the_study_on_disk_learns_what_the_plain_loop_learns(tmp_path: Pat
     strategy = await asyncio.to_thread(world.strategy_of, few, SETTINGS, Parameters(ridge=BILLION // 10))
     try:
         async with world.OnDisk.opened(tmp_path) as disk:
-            study = world.HeartStudy(disk.c, strategy, 2)
+            study = world.GovernedStudy(disk.c, strategy, 2)
             await study.begun()
             await study.over()
             model = await study.learnt()
