@@ -7,6 +7,7 @@ import resource
 import signal
 import sqlite3
 import stat
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -109,6 +110,26 @@ def test_a_correction_is_current_and_a_late_preliminary_never_is(vault: Vault) -
     assert vault.current_records([first.patient]) == [(2, corrected)]
     assert vault.heads([first.match])[first.match].id == corrected.id
     assert [number for number, _ in vault.versions(first.match)] == [1, 2, 3]
+
+
+def test_another_thread_reads_while_this_one_writes(vault: Vault) -> None:
+    first, second = record("a"), record("b")
+    vault.add_records([first])
+    found: list[object] = []
+
+    def reads() -> None:
+        with vault.reading() as reader:
+            found.append(reader.current_records([first.patient, octets("patient nobody")]))
+
+    with vault.transaction():
+        vault.put("d", b"k", b"sealed")
+        thread = threading.Thread(target=reads)
+        thread.start()
+        thread.join(90)
+    assert not thread.is_alive() and found == [[(1, first)]], "a writer holds no reader up"
+    vault.add_records([second])
+    reads()
+    assert found[1] == vault.current_records([first.patient])
 
 
 def test_current_records_are_of_the_patients_named_only(vault: Vault) -> None:

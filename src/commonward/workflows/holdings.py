@@ -1,6 +1,7 @@
 """What a custodian holds of one patient: opened for a decision, checked against the anchor before it goes."""
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,7 +15,7 @@ from commonward.records.stored import Stored
 from commonward.workflows.member import Member
 from commonward.workflows.member_log import Event
 from commonward.workflows.messages import Anchor
-from commonward.workflows.ports import RecordRow
+from commonward.workflows.ports import RecordReader, RecordRow
 
 _HERE: Final = Source("", "", "fhir-r4")
 _KNOWN_KEPT: Final = 20_000
@@ -59,6 +60,13 @@ class Held:
         return self.row.version
 
 
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A record whose seal does not open."""
+
+    number: int
+
+
 class Holdings:
     """The records of one member, by patient."""
 
@@ -78,14 +86,34 @@ class Holdings:
 
     def open(self, number: int, row: RecordRow) -> Held | None:
         """None when it was erased, or altered (logged)."""
+        return self.keep(self._unsealed(number, row))
+
+    def read(self, reader: RecordReader, patients: Iterable[bytes]) -> list[Held | Broken]:
+        """Everything current of these patients that was not erased. For another thread than the loop's: it changes
+        nothing here, and `keep` is called for each of these in the loop's."""
+        found = [self._unsealed(number, row) for number, row in reader.current_records(sorted(patients))]
+        return [each for each in found if each is not None]
+
+    def keep(self, read: Held | Broken | None) -> Held | None:
+        """What was read is remembered as known; None for what was erased, or altered (logged)."""
+        if isinstance(read, Broken):
+            self._altered(read.number, "its seal is broken")
+            return None
+        if read is not None and read.id not in self._known:
+            self._known[read.id] = read.known
+            if len(self._known) > _KNOWN_KEPT:
+                self._known.popitem(last=False)
+        return read
+
+    def _unsealed(self, number: int, row: RecordRow) -> Held | Broken | None:
+        """In any thread."""
         if not row.wrapped:
             return None
         try:
             key = unwrap_key(row.wrapped, self._member.storage.wrap, row.id)
             stored, salt = open_record(row.sealed, key, row.id)
         except EnvelopeError:
-            self._altered(number, "its seal is broken")
-            return None
+            return Broken(number)
         return Held(number, row, stored, salt, self._known_of(row, stored))
 
     def decide(self, held: list[Held], decider: Decider) -> dict[bytes, Decision]:
@@ -94,15 +122,12 @@ class Holdings:
         return decide_set(decider, {key: each.facts for key, each in known.items()}, references_within(known))
 
     def _known_of(self, row: RecordRow, stored: Stored) -> Known:
-        """It follows from the stored bytes, and a row's id from them: so it may be kept."""
+        """It follows from the stored bytes, and a row's id from them: so it may be kept. In any thread."""
         known = self._known.get(row.id)
         if known is None:
             record = Record.from_stored(stored, _HERE, row.version)
             facts = self._member.sensitivity.facts(record)
             known = Known(record.resource_type, record.id, record.keys, record.references, facts)
-            self._known[row.id] = known
-            if len(self._known) > _KNOWN_KEPT:
-                self._known.popitem(last=False)
         return known
 
     def is_sound(self, held: Held) -> bool:

@@ -5,6 +5,7 @@ takes exactly that back. A handle is linked to a local name after the member's o
 alone; linking makes the key that the patient and this custodian share for the tags of marks.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from commonward.ledger.encoding import digest
@@ -142,4 +143,8 @@ class Identity:
 
     def handles(self) -> list[Handle]:
         """All live handles here; what the watch over consents looks at."""
-        return [link.handle for _, link in self._links.every() if link.ended is None]
+        return list(self.each_handle())
+
+    def each_handle(self) -> Iterator[Handle]:
+        """As `handles`, a page of the vault at a time."""
+        return (link.handle for _, link in self._links.every() if link.ended is None)

@@ -18,6 +18,7 @@ from commonward.workflows.ports import (
     MarkState,
     PeerAway,
     RecordHead,
+    RecordReader,
     RecordRow,
     VaultFull,
 )
@@ -187,6 +188,10 @@ class MemoryVault:
             if row.version >= 1 and (held is None or row.version > held[1].version):
                 best[row.match] = (n, row)
         return sorted((pair for pair in best.values() if pair[1].patient in wanted), key=lambda pair: pair[0])
+
+    @contextmanager
+    def reading(self) -> Iterator[RecordReader]:
+        yield self
 
     def last_number(self) -> int:
         return len(self._rows)

@@ -3,10 +3,10 @@
 A port states its promises and says how far it is trusted. What stands behind one is chosen in
 `apps/wiring.py`; `workflows/memory.py` holds twins that fail on cue, before or after the effect.
 
-Two rules hold for every store here. It is synchronous and called from one thread. What it is given is
-ciphertext or keyed digests, sealed by `workflows.sealing`: columns of the vault are opaque, so who steals
-the file learns counts and nothing else, who alters it is caught when it is opened, and who deletes from it
-can delay care.
+Two rules hold for every store here. It is synchronous and called from one thread (what a vault's `reading`
+gives is for another). What it is given is ciphertext or keyed digests, sealed by `workflows.sealing`: columns
+of the vault are opaque, so who steals the file learns counts and nothing else, who alters it is caught when it
+is opened, and who deletes from it can delay care.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -343,7 +343,18 @@ class RecordHead:
     version: int
 
 
-class RecordVault(Protocol):
+class RecordReader(Protocol):
+    """Reads records, as they were committed when it reads. For one thread at a time."""
+
+    def current_records(self, patients: Sequence[bytes]) -> Sequence[tuple[int, RecordRow]]:
+        """Each thing's row of highest version, if that row is 1 or more and of one of these patients; by number.
+
+        What a correction moved to another patient is that one's alone: its older versions are not shown here.
+        """
+        ...
+
+
+class RecordVault(RecordReader, Protocol):
     """Sealed records. Every row gets a number, 1, 2, 3, ..., in the order it was added, with no gap."""
 
     def add_records(self, rows: Sequence[RecordRow]) -> frozenset[bytes]:
@@ -362,11 +373,8 @@ class RecordVault(Protocol):
         """Every row of one thing, by number."""
         ...
 
-    def current_records(self, patients: Sequence[bytes]) -> Sequence[tuple[int, RecordRow]]:
-        """Each thing's row of highest version, if that row is 1 or more and of one of these patients; by number.
-
-        What a correction moved to another patient is that one's alone: its older versions are not shown here.
-        """
+    def reading(self) -> AbstractContextManager[RecordReader]:
+        """A reader of its own for another thread: the vault goes on meanwhile in the one that it is called from."""
         ...
 
     def last_number(self) -> int:

@@ -8,7 +8,8 @@ that follows from the site's own secret, the study and the patient: the same for
 by the patient's own rules for research, and unchanged since they were anchored.
 """
 
-from collections.abc import Iterable, Sequence
+import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
@@ -24,7 +25,7 @@ from commonward.records.rules import Effect, Rule, Scope
 from commonward.workflows import commitments
 from commonward.workflows.consent import Openings
 from commonward.workflows.enrolment import Enrolment, WitnessedForm, consent_payload, midnight_after
-from commonward.workflows.holdings import Held, Holdings
+from commonward.workflows.holdings import Broken, Held, Holdings
 from commonward.workflows.member import Member
 from commonward.workflows.messages import ConsentOpening, Opened, OpeningDeposit, WithdrawOpening, opening_info
 from commonward.workflows.patient import tree_of
@@ -36,6 +37,9 @@ from commonward.workflows.wire import Message
 __all__ = ["Consented", "NoSuchForm", "ResearchConsents", "ResearchForm", "research_rules"]
 
 PURPOSE: Final = "HRESCH"
+_TOGETHER: Final = 64
+"""Patients whose records are read in one go, and handles that are looked at in one."""
+
 ROLE: Final = "researcher"
 """In which role a study reads at its own site: the jurisdiction table must know it for research by consent."""
 
@@ -199,38 +203,58 @@ class ResearchConsents:
 
     # what may
 
-    def open_consents(self, study: StudyId) -> Iterable[tuple[Handle, ConsentId]]:
-        """Of handles linked here: those with a consent to this study at this site that is open now."""
-        now = self._member.ledger_now()
-        for handle in self._member.identity.handles():
-            record = self._member.reading.handle(handle)
-            if record is None or record.research is None or record.holds:
-                continue
-            consent = self._member.reading.consent(record.research)
-            if consent is None or consent.research != Research(study, self._member.id) or not consent.live(now):
-                continue
-            yield handle, record.research
-
-    def rows(self, study: StudyId) -> list[Consented]:
+    async def rows(self, study: StudyId) -> list[Consented]:
         """By consent, each patient's records that this study may read here; patients with none are left out.
 
-        A person with two handles under two consents counts once, under the first of them.
+        A person with two handles under two consents counts once, under the first of them. A vault may hold hundreds of
+        thousands of records: they are read and opened in another thread, some patients at a time, and the loop goes on
+        between any two patients. So a consent is looked up again when its patient's turn comes.
         """
         member = self._member
         kind = member.reading.kind_of(member.id)
         if kind is None:
             return []
         found, seen = [], set[bytes]()
-        for handle, consent in sorted(self.open_consents(study), key=lambda each: each[1]):
-            people = member.identity.patients_of(handle)
-            if seen & people or self._openings.unopened(handle):
-                continue
-            ask = Ask(member.id, int(kind), member.id, PURPOSE, ROLE, member.ledger_now())
-            decider = compile_rules(ask, self._openings.givens(handle, consent), member.jurisdiction)
-            held = self._holdings.of(handle)
-            decided = self._holdings.decide(held, decider)
-            kept = tuple(each for each in held if decided[each.id].permit and self._holdings.is_sound(each))
-            if kept:
-                seen |= people
-                found.append(Consented(handle, consent, kept))
+        consented = sorted(await self._open_consents(study), key=lambda each: each[1])
+        for start in range(0, len(consented), _TOGETHER):
+            some = consented[start : start + _TOGETHER]
+            people = [member.identity.patients_of(handle) for handle, _ in some]
+            read = await asyncio.to_thread(self._read, people)
+            for (handle, consent), persons, records in zip(some, people, read, strict=True):
+                await asyncio.sleep(0)
+                held = [each for each in map(self._holdings.keep, records) if each is not None]
+                unopened = self._open_consent(study, handle) != consent or self._openings.unopened(handle)
+                if unopened or seen & persons or member.identity.patients_of(handle) != persons:
+                    continue
+                ask = Ask(member.id, int(kind), member.id, PURPOSE, ROLE, member.ledger_now())
+                decider = compile_rules(ask, self._openings.givens(handle, consent), member.jurisdiction)
+                decided = self._holdings.decide(held, decider)
+                kept = tuple(each for each in held if decided[each.id].permit and self._holdings.is_sound(each))
+                if kept:
+                    seen |= persons
+                    found.append(Consented(handle, consent, kept))
         return found
+
+    def _read(self, people: Sequence[frozenset[bytes]]) -> list[list[Held | Broken]]:
+        """In another thread."""
+        with self._member.ports.vault.reading() as reader:
+            return [self._holdings.read(reader, each) for each in people]
+
+    async def _open_consents(self, study: StudyId) -> list[tuple[Handle, ConsentId]]:
+        """Of handles linked here: those with a consent to this study at this site that is open now."""
+        found = []
+        for number, handle in enumerate(self._member.identity.each_handle()):
+            if number % _TOGETHER == 0:
+                await asyncio.sleep(0)
+            consent = self._open_consent(study, handle)
+            if consent is not None:
+                found.append((handle, consent))
+        return found
+
+    def _open_consent(self, study: StudyId, handle: Handle) -> ConsentId | None:
+        record = self._member.reading.handle(handle)
+        if record is None or record.research is None or record.holds:
+            return None
+        consent, here = self._member.reading.consent(record.research), Research(study, self._member.id)
+        is_open = consent is not None and consent.research == here and consent.live(self._member.ledger_now())
+        return record.research if is_open else None

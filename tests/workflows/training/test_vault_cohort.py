@@ -1,7 +1,10 @@
 """The cohort of a site: rows of patients whose form is on the ledger, from its own vault, and of nobody else."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import asyncio
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 import orjson
 import pytest
@@ -10,6 +13,8 @@ from commonward.records.images.duplicates import Pair
 from commonward.records.manifest import Split
 from commonward.records.table import Column, Table, Type
 from commonward.workflows.member_log import Event
+from commonward.workflows.memory import MemoryVault
+from commonward.workflows.ports import RecordReader
 from commonward.workflows.training.cohorts import Copies, Rows, Source, VaultCohorts
 from commonward.workflows.training.distinct import Distinct, OnePicture
 from commonward.workflows.training.manifests import _refuse_copies, manifest_of
@@ -74,6 +79,55 @@ async def test_a_site_learns_from_records_in_its_vault_that_patients_consented_t
         await c.engine.settle()
         await world.works(world.over)
         assert sorted(world.rows("south")) == [(0.0, 1.0), (0.2, 1.4), (0.3, 1.6)]
+        world.close()
+
+
+class BlockedVault(MemoryVault):
+    """Its records cannot be read, in whatever thread, before `gate` is open."""
+
+    gate: threading.Event
+    began: threading.Event
+
+    @contextmanager
+    def reading(self) -> Iterator[RecordReader]:
+        self.began.set()
+        assert self.gate.wait(90), "the loop stood still while records were read"
+        with super().reading() as reader:
+            yield reader
+
+
+async def test_the_loop_goes_on_while_a_hospitals_records_are_read() -> None:
+    """A hospital with a hundred thousand records must not stall its node, which also cosigns and releases."""
+    async with Consortium() as c:
+        world = await Study.begun(c, rounds=1, test_share=0)
+        await held_in_its_vault(world, "south")
+        vault = c.south.vault
+        vault.__class__ = BlockedVault
+        assert isinstance(vault, BlockedVault)
+        vault.gate, vault.began = threading.Event(), threading.Event()
+        reading = asyncio.create_task(c.south.office.research.rows(world.id))
+        async with asyncio.timeout(90):
+            while not vault.began.is_set():
+                await asyncio.sleep(0.001)
+        await c.south.office.research.withdraw(world.id, c.south.local("south 1"), "no longer")  # the node works on
+        await c.engine.settle()
+        vault.gate.set()
+        forms = {form.opening.consent for form in c.south.office.research.forms(world.id)}
+        found = await reading
+        assert {each.consent for each in found} == forms and len(forms) == PATIENTS - 2, "who withdrew meanwhile is out"
+        world.close()
+
+
+async def test_a_record_that_was_altered_in_the_vault_is_left_out_and_told_of_once_for_each_look() -> None:
+    async with Consortium() as c:
+        world = await Study.begun(c, rounds=1, test_share=0)
+        await held_in_its_vault(world, "south")
+        number, row = c.south.vault.current_records([c.south.local("south 0")])[0]
+        c.south.vault._rows[number - 1] = replace(row, sealed=row.sealed[:-1] + bytes([row.sealed[-1] ^ 1]))
+        found = await c.south.office.research.rows(world.id)
+        assert len(found) == PATIENTS - 2 and all(len(each.held) == 1 for each in found)
+        flagged = [e.detail for _, _, e in c.south.office.member.log.entries() if e.event is Event.FLAGGED]
+        assert flagged == [f"record {number} was altered in the vault: its seal is broken"]
         world.close()
 
 

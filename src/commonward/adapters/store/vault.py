@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
-from sqlalchemy import ColumnElement, Row, Select, Table, bindparam, delete, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, Select, Table, bindparam, delete, func, insert, select, update
 from sqlalchemy.engine import Connection, Dialect
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -26,18 +26,13 @@ from commonward.workflows.ports import BatchRow, LogRow, MarkRow, MarkState, Rec
 
 from .engine import LONE_READS, open_engine, translate
 from .errors import StoreClosed, StoreCorrupt
+from .reading import CHUNK, WHOLE, Reader, as_record, chunks, current_records
 from .tables import SCHEMA, batches, contents, deliveries, log, marks, metadata, papers, records
 
 __all__ = ["SqlVault"]
 
-CHUNK = 500
-"""Values in one `IN (...)`: well under SQLite's limit of 32,766, and few distinct statements to compile."""
-
 EMPTY_EVERY = 1.0
 """Seconds between two emptyings of the write-ahead log for removed papers; an erased record does not wait."""
-
-T = TypeVar("T")
-
 
 Rows = Sequence["Row[*tuple[Any, ...]]"]
 
@@ -59,13 +54,8 @@ def _insertion(dialect: Dialect, table: Table) -> str | None:
     return str(made) if made.positional else None
 
 
-def _chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
-    for start in range(0, len(values), CHUNK):
-        yield values[start : start + CHUNK]
-
-
 class SqlVault:
-    """A vault in one file. Not for use from several threads at once."""
+    """A vault in one file. Not for use from several threads at once, but for what `reading` gives."""
 
     def __init__(self, path: Path, *, cache_mib: int = 32) -> None:
         """Open or create the vault at `path` (0600, in a directory of 0700).
@@ -166,7 +156,7 @@ class SqlVault:
         """
         found: list[Row[*tuple[Any, ...]]] = []
         connection = self._writer if self._inside else self._reader
-        for chunk in _chunks(values):
+        for chunk in chunks(values):
             places = next(size for size in (1, 24, CHUNK) if len(chunk) <= size)
             text = _compiled(self._engine.dialect, query, column, places)
             if text is None:
@@ -231,7 +221,7 @@ class SqlVault:
     def records(self, ids: Sequence[bytes]) -> Mapping[bytes, tuple[int, RecordRow]]:
         found = {}
         for row in self._in(WHOLE, records.c.id, ids):
-            number, record = _record(row)
+            number, record = as_record(row)
             found[record.id] = (number, record)
         return {i: found[i] for i in ids if i in found}
 
@@ -243,23 +233,16 @@ class SqlVault:
         return newest
 
     def versions(self, match: bytes) -> Sequence[tuple[int, RecordRow]]:
-        return [_record(row) for row in self._all(WHOLE.where(records.c.match == match).order_by(records.c.number))]
+        return [as_record(row) for row in self._all(WHOLE.where(records.c.match == match).order_by(records.c.number))]
 
     def current_records(self, patients: Sequence[bytes]) -> Sequence[tuple[int, RecordRow]]:
-        c = records.c
-        other = records.alias()  # a newer version, perhaps of another patient
-        newer = exists().where(other.c.match == c.match, other.c.version > c.version)
-        newest: dict[bytes, tuple[int, int]] = {}  # match -> (version, number)
-        for chunk in _chunks(patients):
-            query = select(c.match, c.version, c.number).where(c.patient.in_(chunk), c.version >= 1, ~newer)
-            for match, version, number in self._all(query.order_by(c.number)):
-                if match not in newest or version > newest[match][0]:
-                    newest[match] = (version, number)
-        numbers = sorted(number for _, number in newest.values())
-        found: list[tuple[int, RecordRow]] = []
-        for some in _chunks(numbers):
-            found += [_record(row) for row in self._all(WHOLE.where(c.number.in_(some)).order_by(c.number))]
-        return found
+        return current_records(self._all, patients)
+
+    @contextmanager
+    def reading(self) -> Iterator[Reader]:
+        """A connection of its own, so that another thread may read while this one goes on. Sees what is committed."""
+        with self._translated(), self._engine.connect().execution_options(**{LONE_READS: True}) as connection:
+            yield Reader(connection)
 
     def last_number(self) -> int:
         row = self._one(select(func.max(records.c.number)))
@@ -272,7 +255,7 @@ class SqlVault:
     def destroy_records(self, ids: Sequence[bytes]) -> None:
         """Overwrites sealed bytes and wrapped keys, in the file and in its write-ahead log."""
         with self._writing() as connection:
-            for chunk in _chunks(ids):
+            for chunk in chunks(ids):
                 numbers = select(records.c.number).where(records.c.id.in_(chunk))
                 connection.execute(
                     update(contents).where(contents.c.number.in_(numbers)).values(wrapped=b"", sealed=b"")
@@ -410,7 +393,6 @@ class SqlVault:
 
 IDS = select(records.c.id)
 HEADS = select(records.c.match, records.c.id, records.c.version, records.c.number)
-WHOLE = select(records, contents.c.sealed, contents.c.wrapped).join(contents, contents.c.number == records.c.number)
 
 # Made once: to make a statement costs more than SQLite's work on one paper, and drawers are read all the time.
 _HERE = (papers.c.drawer == bindparam("d"), papers.c.key == bindparam("k"))
@@ -426,10 +408,6 @@ PAGE = (
 PAGE_UNDER = PAGE.where(papers.c.grouped == bindparam("group"))
 
 MARKS = select(marks, deliveries.c.delivery).join(deliveries, deliveries.c.tag == marks.c.tag)
-
-
-def _record(row: "Row[*tuple[Any, ...]]") -> tuple[int, RecordRow]:
-    return row[0], RecordRow(*row[1:])
 
 
 def _mark_values(row: MarkRow) -> tuple[object, ...]:

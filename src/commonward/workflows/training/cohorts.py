@@ -98,7 +98,7 @@ class VaultCohorts:
         """As `Cohorts.rows`."""
         records = [
             (Source(held.row.fingerprint, patient.consent), bytes(held.stored))
-            for patient in self._consents.rows(study)
+            for patient in await self._consents.rows(study)
             for held in patient.held
         ]
         try:
