@@ -68,7 +68,10 @@ check: $(STAMP)
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q tests/docs
 
+# Compiled once: the tests start some hundred processes, and where PYTHONDONTWRITEBYTECODE is set each would compile it
+# all again. Which worker runs what, and when: tests/two_ends.py.
 test: check programs $(VISION) $(COMETBFT_BINARY) $(COMETBFT_NEXT_BINARY)
+	$(BIN)/python -m compileall -q src
 	$(BIN)/pytest -q -n 2 --dist loadscope tests
 
 bench: $(VISION) $(COMETBFT_BINARY)
