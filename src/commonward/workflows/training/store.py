@@ -33,7 +33,7 @@ __all__ = ["Store"]
 _NEXT: Final = b"next"
 _RECENT: Final = 64
 _SMALL: Final = 1 << 20
-"""Bytes of a sealed update above which it is read from the vault each time."""
+"""Bytes of a sealed update above which no other such is remembered beside it: one site's may be the whole model."""
 
 P = TypeVar("P", bound=Message)
 
@@ -43,32 +43,43 @@ class _Recent(Generic[P]):
     many times.
 
     Written through: what is put is forgotten here and read again, so that what is remembered did reach the vault. Only
-    for papers that one process alone writes.
+    for papers that one process alone writes. Of those that are not `small` the last one read is remembered: it is asked
+    for part by part.
     """
 
     def __init__(self, drawer: Drawer[P], small: Callable[[P], bool] = lambda _: True) -> None:
         self._drawer = drawer
         self._small = small
         self._held: OrderedDict[bytes, P | None] = OrderedDict()  # None: there is none
+        self._large: tuple[bytes, P] | None = None
 
     def get(self, key: bytes) -> P | None:
         if key in self._held:
             self._held.move_to_end(key)
             return self._held[key]
+        if self._large is not None and self._large[0] == key:
+            return self._large[1]
         found = self._drawer.get(key)
-        if found is None or self._small(found):
-            self._held[key] = found
-            if len(self._held) > _RECENT:
-                self._held.popitem(last=False)
+        if found is not None and not self._small(found):
+            self._large = key, found
+            return found
+        self._held[key] = found
+        if len(self._held) > _RECENT:
+            self._held.popitem(last=False)
         return found
 
     def put(self, key: bytes, paper: P, under: bytes = b"") -> None:
-        self._held.pop(key, None)
+        self._forget(key)
         self._drawer.put(key, paper, under)
 
     def remove(self, key: bytes) -> None:
-        self._held.pop(key, None)
+        self._forget(key)
         self._drawer.remove(key)
+
+    def _forget(self, key: bytes) -> None:
+        self._held.pop(key, None)
+        if self._large is not None and self._large[0] == key:
+            self._large = None
 
     def places(self, group: bytes) -> list[bytes]:
         return self._drawer.places(group)
