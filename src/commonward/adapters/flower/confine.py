@@ -1,8 +1,9 @@
 """What a worker gives up before it loads a learner: memory beyond a limit, other files, the network, other processes.
 
 Where the kernel has Landlock (Linux 5.13; 6.12 for all of it) a learner reads the interpreter, its libraries and its
-own folder, writes its own folder, connects nowhere and signals nobody outside. Elsewhere it can read what the node's
-user can; what was possible is reported, so that an operator can see it.
+own folder, and writes its own folder. seccomp (`syscalls`) takes what Landlock leaves: it opens no socket of any kind,
+starts no process, and does nothing to another. Without Landlock it can read what the node's user can; what was possible
+is answered with "ready".
 """
 
 import ctypes
@@ -14,6 +15,8 @@ from collections.abc import Iterable
 from glob import glob
 from pathlib import Path
 from typing import Final, NamedTuple
+
+from commonward.adapters.flower.syscalls import refuse_calls
 
 # linux/landlock.h
 _CREATE, _ADD, _RESTRICT = 444, 445, 446
@@ -34,14 +37,16 @@ _MAX_FILE: Final = 1 << 30
 _SYSTEM: Final = ("/usr", "/lib", "/lib64", "/bin", "/sys", "/etc/ld.so.cache", "/etc/localtime")
 # Of /proc what libraries ask of the machine and of themselves; not the environment of other processes.
 _PROC: Final = ("self", "cpuinfo", "meminfo", "stat", "version", "devices", "driver", "sys/kernel", "sys/vm")
-_DEVICES: Final = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom", "/dev/shm", "/dev/nvidia*")  # noqa: S108
+_DEVICES: Final = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom", "/dev/nvidia*")
+"""Not /dev/shm: what is written there stays when the worker is gone, and others read it."""
 
 
 class Confined(NamedTuple):
-    """What a worker managed to give up."""
+    """What a worker managed to give up. `calls`: those of `syscalls`, and with them every other process."""
 
     network: bool
     files: bool
+    calls: bool
 
 
 def confine(memory: int, folder: Path) -> Confined:
@@ -55,12 +60,14 @@ def confine(memory: int, folder: Path) -> Confined:
     resource.setrlimit(resource.RLIMIT_FSIZE, (_MAX_FILE, _MAX_FILE))
     resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
     if not sys.platform.startswith("linux"):
-        return Confined(False, False)
+        return Confined(False, False, False)
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
     network = libc.unshare(_NEW_NETWORK) == 0 or libc.unshare(_NEW_USER | _NEW_NETWORK) == 0
     version = libc.syscall(_CREATE, None, 0, _VERSION)
-    return Confined(bool(network or version >= 4), version >= 1 and _landlock(libc, version, folder))
+    files = version >= 1 and _landlock(libc, version, folder)
+    calls = refuse_calls()
+    return Confined(bool(network or version >= 4 or calls), files, calls)
 
 
 def _landlock(libc: ctypes.CDLL, version: int, folder: Path) -> bool:

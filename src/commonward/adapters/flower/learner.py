@@ -124,9 +124,17 @@ class FlowerLearner:
     def confined(self) -> tuple[bool, bool]:
         """Whether the running process has no network, and no files but its own: as far as this kernel allows."""
         match self._running().ready:
-            case ["ready", int(network), int(files)]:
+            case ["ready", int(network), int(files), int()]:
                 return bool(network), bool(files)
         return False, False
+
+    @property
+    def calls_refused(self) -> bool:
+        """Whether the kernel refuses the running process what `syscalls` names."""
+        match self._running().ready:
+            case ["ready", int(), int(), int(calls)]:
+                return bool(calls)
+        return False
 
     def _end(self) -> None:
         if self._process is not None:

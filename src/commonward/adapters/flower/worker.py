@@ -85,7 +85,7 @@ def main(arguments: list[str]) -> int:
     from commonward.adapters.flower.grid import LocalGrid
 
     grid = LocalGrid(load_app(folder / "learners", name))
-    write_frame(link, ["ready", int(given_up.network), int(given_up.files)])
+    write_frame(link, ["ready", int(given_up.network), int(given_up.files), int(given_up.calls)])
     serve(link, grid)
     return 0
 
