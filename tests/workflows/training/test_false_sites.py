@@ -14,7 +14,7 @@ from commonward.ledger.rounds.countersigning import link_of
 from commonward.ledger.rounds.study import Round
 from commonward.records.model import DType, Model, Tensor
 from commonward.records.updates import UPDATE_LABEL, Kind, Update
-from commonward.workflows.training.papers import UPDATE, Asked, Given, KeptUpdate
+from commonward.workflows.training.papers import PART_BYTES, UPDATE, Asked, Given, KeptUpdate
 from commonward.workflows.training.site import NotServed
 from tests.consortium import Consortium
 from tests.workflows.training.study_world import SITES, Study
@@ -105,7 +105,7 @@ async def test_bytes_that_are_not_those_committed_to_are_asked_of_another_holder
         current = world.round
         assert current is not None
         north = world.trainings["north"]
-        taken = await north._exchange.collect(world.id, Mode.OPEN, current)
+        taken = await north._exchange.collect(world.id, Mode.OPEN, current, PART_BYTES)
         assert set(taken) == set(SITES)
         honest = c.south.office.desk.handlers[UPDATE]
 
@@ -116,10 +116,31 @@ async def test_bytes_that_are_not_those_committed_to_are_asked_of_another_holder
             return given.to_bytes() if asker == "north" else replace(given, sealed=given.sealed[::-1]).to_bytes()
 
         c.south.office.desk.handlers[UPDATE] = false
-        clinic = await world.trainings["clinic"]._exchange.collect(world.id, Mode.OPEN, current)
+        clinic = await world.trainings["clinic"]._exchange.collect(world.id, Mode.OPEN, current, PART_BYTES)
         assert clinic[MemberId("south")].plain == taken[MemberId("south")].plain
         await world.works(world.over)
         assert world.final(1).exclusions == () and world.final(1).attempt == 1
+        world.close()
+
+
+@pytest.mark.parametrize("parts", [128, 1])
+async def test_a_site_that_sends_more_than_an_update_can_have_fills_nobodys_memory(parts: int) -> None:
+    """A gigabyte is said to follow, or comes at once: after the first part nothing more is asked for."""
+    async with Consortium() as c:
+        world = await Study.begun(c, rounds=1)
+        asked: list[int] = []
+
+        async def endless(asker: MemberId, body: bytes) -> bytes:
+            asked.append(Asked.parse(body).part)
+            return Given(parts, bytes(1 << 20), b"", b"").to_bytes()
+
+        c.south.office.desk.handlers[UPDATE] = endless
+        await world.works(lambda: world.round is not None and world.round.fixed is not None)
+        await world.once()
+        assert asked and set(asked) == {0}
+        await c.engine.pass_time(5 * 60_000)
+        await world.works(world.over)
+        assert world.final(1).exclusions == ("south",)
         world.close()
 
 

@@ -6,6 +6,7 @@ import pytest
 from commonward.ledger.ids import MemberId
 from commonward.ledger.rounds import Mode, Status
 from commonward.workflows.ports import LedgerAway, PeerAway
+from commonward.workflows.training.papers import PART_BYTES
 from tests.consortium import Consortium
 from tests.workflows.training.study_world import MINUTE, SITES, Study
 
@@ -142,7 +143,7 @@ async def test_bytes_of_a_site_that_died_come_from_who_has_them() -> None:
         north, south = world.trainings["north"], world.trainings["south"]
         current = world.round
         assert current is not None
-        await north._exchange.collect(world.id, Mode.OPEN, current)
+        await north._exchange.collect(world.id, Mode.OPEN, current, PART_BYTES)
         world.leaves_alone("south")
         await world.works(world.over, minutes=1)  # its counts are waited for as long as signatures were
         assert world.final(1).exclusions == () and len(world.final(1).updates) == 4

@@ -17,7 +17,7 @@ from commonward.workflows.study_papers import StudyPapers, WrongPapers
 from commonward.workflows.training.counting import OWN
 from commonward.workflows.training.exchange import _plain
 from commonward.workflows.training.loop import Training
-from commonward.workflows.training.papers import COUNTS, OUTCOME, Asked, read_tensors, tensors_bytes
+from commonward.workflows.training.papers import COUNTS, OUTCOME, PART_BYTES, Asked, read_tensors, tensors_bytes
 from commonward.workflows.training.ports import Task
 from commonward.workflows.training.reports import Contributions, Place, Report
 from commonward.workflows.training.site import NotServed
@@ -264,7 +264,7 @@ async def test_with_a_site_gone_for_good_the_study_is_closed_with_what_is_known(
         world = await Study.begun(c, rounds=1, contributions=True)
         await world.works(lambda: world.round is not None and world.round.fixed is not None)
         assert world.round is not None
-        await world.trainings["north"]._exchange.collect(world.id, Mode.OPEN, world.round)
+        await world.trainings["north"]._exchange.collect(world.id, Mode.OPEN, world.round, PART_BYTES)
         world.leaves_alone("south")
         await world.works(world.over, minutes=1)
         found = await world.trainings["north"].outcome(world.id)

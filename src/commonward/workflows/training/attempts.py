@@ -36,7 +36,7 @@ from commonward.records.model import Model
 from commonward.records.openings import commit
 from commonward.records.updates import Update, UpdateError
 from commonward.workflows.study_papers import StudyPapers
-from commonward.workflows.training.exchange import Exchange, Opened
+from commonward.workflows.training.exchange import Exchange, Opened, largest
 from commonward.workflows.training.judging import is_judged, judged
 from commonward.workflows.training.manifests import manifest_of
 from commonward.workflows.training.masks import Masks
@@ -218,7 +218,7 @@ class Attempts:
     async def _aggregated(
         self, study: Study, current: Round, papers: StudyPapers, base: Model
     ) -> tuple[Model, tuple[str, ...], list[KeptUpdate]]:
-        got = await self._exchange.gather(study.terms.study, Mode.OPEN, current)
+        got = await self._exchange.gather(study.terms.study, Mode.OPEN, current, _largest(study, papers, base))
         new = [each.kept for each in got.values() if each.new]
         missing = tuple(str(each.site) for each in current.updates if each.site not in got)
         settled = current.final is not None and set(missing) <= set(current.exclusions or ())
@@ -261,7 +261,8 @@ class Attempts:
         except MaskingError as cause:
             raise Waits(f"another attempt: {cause}") from cause
         got, reveals = await asyncio.gather(
-            self._exchange.gather(study.terms.study, Mode.MASKED, current), self._masks.reveals(attempt, current)
+            self._exchange.gather(study.terms.study, Mode.MASKED, current, _largest(study, papers, base)),
+            self._masks.reveals(attempt, current),
         )
         new = [each.kept for each in got.values() if each.new]
         missing = [str(each.site) for each in current.updates if each.site not in got]
@@ -293,6 +294,14 @@ class Attempts:
         except (LearnerError, Waits) as cause:
             self._site.flag(f"study {name.hex()}, round {current.round}: not judged here: {cause}")
             return b""
+
+
+def _largest(study: Study, papers: StudyPapers, base: Model) -> int:
+    """Bytes that a sealed update of this study may have. Raises Waits: its rule does not fit its model."""
+    try:
+        return largest(expected_shapes(study.terms.rule, papers.protocol.rule_parameters, base))
+    except AggregationError as cause:
+        raise Waits(f"another study: {cause}") from cause
 
 
 def aggregate(

@@ -12,12 +12,13 @@ from typing import Final
 from commonward.ledger.ids import MemberId
 from commonward.ledger.rounds import Mode, Rule
 from commonward.ledger.rounds.study import Round, Study
+from commonward.records.aggregation import expected_shapes
 from commonward.records.contributions import Recorded, left_out
 from commonward.records.model import Model
 from commonward.workflows.study_papers import StudyPapers
 from commonward.workflows.training.attempts import updates_of
 from commonward.workflows.training.counting import Counting, Tally, counted_by
-from commonward.workflows.training.exchange import Exchange, Opened, opened_as
+from commonward.workflows.training.exchange import Exchange, Opened, largest, opened_as
 from commonward.workflows.training.judging import is_judged, judged
 from commonward.workflows.training.models import Learners, Models
 from commonward.workflows.training.papers import KeptUpdate, LeftOutPaper
@@ -80,9 +81,10 @@ class Contributing:
         if manifest is None:
             raise Waits("contributions: the rows to judge models by are not here any more")
         first = await self._models.first(study, papers)
+        most = largest(expected_shapes(terms.rule, papers.protocol.rule_parameters, first))
         numbers = [study.round] if terms.rule is Rule.NEWTON else list(range(1, study.round + 1))
         for number in numbers:
-            await self._exchange.collect(name, Mode.OPEN, self._final(study, number))
+            await self._exchange.collect(name, Mode.OPEN, self._final(study, number), most)
 
         loop = asyncio.get_running_loop()
 

@@ -39,6 +39,9 @@ from commonward.workflows.training.site import Answered, NotServed, Site
 
 __all__ = ["Counting", "Tally", "counted_by"]
 
+_ROOM: Final = 1 << 10
+"""Bytes that an answer may have beside what is asked for."""
+
 OWN: Final = b"own"
 """`Asked.name` of a question for one site's own counts, which `per_site` lets leave."""
 
@@ -160,7 +163,8 @@ class Counting:
         if not tally.counts:
             return b""
         wanted = Asked(study.terms.study, tally.round, site=tally.left_out)
-        got = await asyncio.gather(*(self._site.ask(each, COUNTS, wanted) for each in others))
+        most = len(tally.counts)  # of one form, they are as many
+        got = await asyncio.gather(*(self._site.ask(each, COUNTS, wanted, most=most) for each in others))
         total, form = np.frombuffer(tally.counts, "<u8").copy(), _form(tally.metrics)
         for answer in got:
             part = None if answer is None else _numbers(answer, form, total.size)
@@ -191,18 +195,19 @@ class Counting:
         wanted = [each for each in counted_by(ended) if each in signed]
         if patient and len(wanted) < len(counted_by(ended)):
             return None
-        got = await asyncio.gather(*(self._own(study, each, signed[each]) for each in wanted))
+        most = len(paper.metrics) + _ROOM
+        got = await asyncio.gather(*(self._own(study, each, signed[each], most) for each in wanted))
         if any(each is None for each in got):
             return None
         return {site: counts for site, counts in zip(wanted, got, strict=True) if counts}
 
-    async def _own(self, study: Study, other: MemberId, signed: bytes) -> bytes | None:
+    async def _own(self, study: Study, other: MemberId, signed: bytes, most: int) -> bytes | None:
         """None: not given yet. Empty: what was given is not what it signed."""
         name = study.terms.study
         if other == self._site.id:
             paper = self._site.store.final(name, study.round)
             return None if paper is None else paper.metrics
-        answer = await self._site.ask(other, COUNTS, Asked(name, study.round, name=OWN))
+        answer = await self._site.ask(other, COUNTS, Asked(name, study.round, name=OWN), most=most)
         if answer is None:
             return None
         try:

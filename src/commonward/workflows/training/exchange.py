@@ -8,6 +8,7 @@ that gives others nothing, or something else, or dies, changes nothing once one 
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Final
 
 from commonward.ledger.encoding import Digest, decode, encode
@@ -15,8 +16,9 @@ from commonward.ledger.ids import MemberId, StudyId
 from commonward.ledger.rounds import Manifest as ManifestPayload
 from commonward.ledger.rounds import Mode, SubmitUpdate, manifest_digest
 from commonward.ledger.rounds.study import Round, Submitted
-from commonward.records.envelope import EnvelopeError, open_bytes, pad, seal_bytes, seal_to, unpad
+from commonward.records.envelope import EnvelopeError, open_bytes, pad, seal_bytes, seal_to, size_class, unpad
 from commonward.records.manifest import ROWS_LABEL
+from commonward.records.model import Shapes
 from commonward.records.openings import Opening, OpeningError, commit
 from commonward.workflows.training.papers import (
     ROWS_COMMITMENT,
@@ -32,9 +34,11 @@ from commonward.workflows.training.papers import (
 )
 from commonward.workflows.training.site import NotServed, Site
 
-__all__ = ["Exchange", "Opened", "opened_as"]
+__all__ = ["Exchange", "Opened", "largest", "opened_as"]
 
 _LARGE: Final = 1 << 20
+_HEAD: Final = 1 << 10
+"""Bytes that stand before a tensor's numbers at most (its name has 200), or around a whole update."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,13 @@ class Opened:
     kept: KeptUpdate
     plain: bytes
     new: bool = False
+
+
+def largest(shapes: Shapes) -> int:
+    """Bytes that a sealed update of these tensors may have at most. What is longer is none, and is not fetched: of 64
+    sites of a round each could else send a gigabyte at once."""
+    plain = sum(8 * prod(shape) + _HEAD for shape in shapes.values()) + _HEAD
+    return size_class(plain) + _HEAD
 
 
 class Exchange:
@@ -78,18 +89,19 @@ class Exchange:
 
     # theirs
 
-    async def collect(self, study: StudyId, mode: Mode, current: Round) -> dict[MemberId, Opened]:
-        """What can be had now of the updates of a fixed set, kept. Each is asked of its site, then of other holders."""
-        got = await self.gather(study, mode, current)
+    async def collect(self, study: StudyId, mode: Mode, current: Round, most: int) -> dict[MemberId, Opened]:
+        """What can be had now of the updates of a fixed set, kept. Each is asked of its site, then of other holders.
+        `most`: bytes that one may have (`largest`)."""
+        got = await self.gather(study, mode, current, most)
         new = [each.kept for each in got.values() if each.new]
         if new:
             with self._site.member.ports.vault.transaction():
                 self.keep(study, new)
         return got
 
-    async def gather(self, study: StudyId, mode: Mode, current: Round) -> dict[MemberId, Opened]:
+    async def gather(self, study: StudyId, mode: Mode, current: Round, most: int) -> dict[MemberId, Opened]:
         """The same, without keeping it: `keep` what is new before anything is said of it."""
-        got = await asyncio.gather(*(self._one(study, mode, current, each) for each in current.updates))
+        got = await asyncio.gather(*(self._one(study, mode, current, each, most) for each in current.updates))
         found = {each.site: opened for each, opened in zip(current.updates, got, strict=True) if opened is not None}
         if any(each.new for each in found.values()):
             self._site.reach("study.bytes.received")
@@ -100,7 +112,7 @@ class Exchange:
         for each in new:
             self._site.store.put_update(study, each)
 
-    async def _one(self, study: StudyId, mode: Mode, current: Round, submitted: Submitted) -> Opened | None:
+    async def _one(self, study: StudyId, mode: Mode, current: Round, submitted: Submitted, most: int) -> Opened | None:
         kept = self._site.store.update(study, current.round, current.attempt, submitted.site)
         if kept is not None:
             opened = await _opened(study, mode, current, submitted, kept)
@@ -110,15 +122,17 @@ class Exchange:
         for holder in (submitted.site, *others):
             if holder == self._site.id:
                 continue
-            kept = await self._from(holder, study, current, submitted)
+            kept = await self._from(holder, study, current, submitted, most)
             opened = None if kept is None else await _opened(study, mode, current, submitted, kept)
             if opened is not None:
                 return replace(opened, new=True)
         return None
 
-    async def _from(self, holder: MemberId, study: StudyId, current: Round, submitted: Submitted) -> KeptUpdate | None:
+    async def _from(
+        self, holder: MemberId, study: StudyId, current: Round, submitted: Submitted, most: int
+    ) -> KeptUpdate | None:
         wanted = Asked(study, current.round, current.attempt, submitted.site)
-        answer = await self._site.ask(holder, UPDATE, wanted)
+        answer = await self._site.ask(holder, UPDATE, wanted, most=most)
         if answer is None:
             return None
         info = given_info(study, current.round, current.attempt, submitted.site, self._site.id)

@@ -12,7 +12,7 @@ from commonward.workflows.study_papers import StudyPapers
 from commonward.workflows.training.papers import MODEL, Asked, Given, ManifestPaper, model_bytes, read_model_bytes
 from commonward.workflows.training.ports import Learner, LearnerError
 from commonward.workflows.training.releases import counts
-from commonward.workflows.training.site import NotServed, Site, Waits
+from commonward.workflows.training.site import LARGEST, NotServed, Site, Waits
 
 __all__ = ["Learners", "MakeLearner", "Models"]
 
@@ -124,7 +124,7 @@ class Models:
         for other in self._site.rounds.sites(study):
             if other == self._site.id:
                 continue
-            answer = await self._site.ask(other, MODEL, Asked(study, name=digest, site=state.hex()))
+            answer = await self._site.ask(other, MODEL, Asked(study, name=digest, site=state.hex()), most=LARGEST)
             if answer is None:
                 continue
             try:

@@ -39,6 +39,8 @@ from commonward.workflows.wire import MessageError
 __all__ = ["Committed", "Outcomes"]
 
 _OPENED: Final = b"opened"
+_MAX_BYTES: Final = 64 << 20
+"""Of what one site says came out: counts of a thousand rounds."""
 
 
 class Committed(NamedTuple):
@@ -144,7 +146,7 @@ class Outcomes:
         """What each site knows so far."""
         name = study.terms.study
         others = [each for each in self._site.rounds.sites(name) if each != self._site.id]
-        got = await asyncio.gather(*(self._site.ask(each, OUTCOME, Asked(name)) for each in others))
+        got = await asyncio.gather(*(self._site.ask(each, OUTCOME, Asked(name), most=_MAX_BYTES) for each in others))
         found = {}
         for site, answer in zip(others, got, strict=True):
             try:
@@ -170,7 +172,7 @@ class Outcomes:
         for other in () if found is not None else holders:
             if other == self._site.id:
                 continue
-            answer = await self._site.ask(other, OUTCOME, Asked(name, name=_OPENED))
+            answer = await self._site.ask(other, OUTCOME, Asked(name, name=_OPENED), most=_MAX_BYTES)
             try:
                 given = None if answer is None else Outcome.parse(answer.data)
             except MessageError:

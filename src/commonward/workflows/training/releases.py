@@ -66,8 +66,9 @@ class Releases:
             return Release(json.loads(own), 0, 0)
         sites = self._sites(study)
         others = [each for each in sites if each != self._site.id]
-        answers = await asyncio.gather(*(self._site.ask(each, RELEASE, Asked(study.terms.study)) for each in others))
-        said = Counter(each.data for each in answers if each is not None and len(each.data) <= _MAX_BYTES)
+        wanted = Asked(study.terms.study)
+        answers = await asyncio.gather(*(self._site.ask(each, RELEASE, wanted, most=_MAX_BYTES) for each in others))
+        said = Counter(each.data for each in answers if each is not None)
         if not said:
             return None
         (most, count), *_ = said.most_common(1)

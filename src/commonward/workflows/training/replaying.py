@@ -17,7 +17,7 @@ from commonward.records.masking_keys import Deal
 from commonward.records.model import Model
 from commonward.workflows.study_papers import StudyPapers
 from commonward.workflows.training.attempts import aggregate
-from commonward.workflows.training.exchange import Exchange, Opened, opened_as
+from commonward.workflows.training.exchange import Exchange, Opened, largest, opened_as
 from commonward.workflows.training.masks import Masks
 from commonward.workflows.training.papers import KeptUpdate
 from commonward.workflows.training.site import Site, Waits
@@ -51,7 +51,8 @@ async def replay(
             ended = Round.parse(paper.final)
             base = first if number == 1 else _model(site, study.terms.study, number - 1)
             if not study.status.over or study.status is Status.CLOSED:
-                await _fetch(study, ended, exchange, masks)
+                most = largest(expected_shapes(study.terms.rule, papers.protocol.rule_parameters, first))
+                await _fetch(study, ended, exchange, masks, most)
             held = _held(site, study, ended)  # the vault is read here, and not from the thread that computes
             made = await asyncio.to_thread(_again, study, papers, ended, base, held)
             same = (made.digest, made.state_digest) == (ended.model, ended.state)
@@ -63,8 +64,8 @@ async def replay(
     return tuple(found)
 
 
-async def _fetch(study: Study, ended: Round, exchange: Exchange, masks: Masks) -> None:
-    await exchange.collect(study.terms.study, study.terms.mode, ended)
+async def _fetch(study: Study, ended: Round, exchange: Exchange, masks: Masks, most: int) -> None:
+    await exchange.collect(study.terms.study, study.terms.mode, ended, most)
     if study.terms.mode == Mode.MASKED:
         try:
             await masks.reveals(await masks.attempt(study, ended), ended)

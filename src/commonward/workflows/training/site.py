@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import NamedTuple, ParamSpec, TypeVar
+from typing import Final, NamedTuple, ParamSpec, TypeVar
 
 from commonward.ledger.encoding import Encodable
 from commonward.ledger.ids import MemberId, StudyId
@@ -18,12 +18,13 @@ from commonward.workflows.training.papers import PART_BYTES, Asked, Given
 from commonward.workflows.training.store import Store
 from commonward.workflows.wire import MessageError
 
-__all__ = ["Answered", "NotServed", "Site", "Waits"]
+__all__ = ["LARGEST", "Answered", "NotServed", "Site", "Waits"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
-_MAX_PARTS = 128
-"""Of an answer: 1 GiB, so that no site fills another's memory. A model of a hundred million weights has 0.8."""
+LARGEST: Final = 1 << 30
+"""Bytes of any answer: a model of a hundred million weights has 0.8 of it. Whoever asks for less says so, so that no
+site fills another's memory, nor several together what one alone could not."""
 
 
 class Waits(Exception):
@@ -111,17 +112,20 @@ class Site:
 
     # other sites
 
-    async def ask(self, other: MemberId, path: str, wanted: Asked) -> Answered | None:
-        """A whole answer, however many parts it comes in; None where that member has none for us, or is away."""
+    async def ask(self, other: MemberId, path: str, wanted: Asked, *, most: int = PART_BYTES) -> Answered | None:
+        """A whole answer, however many parts it comes in; None where that member has none for us, or is away, or would
+        send more than `most` bytes."""
         parts: list[bytes] = []
         sealed = beside = b""
+        left = most
         while True:
             question = replace(wanted, part=len(parts)).to_bytes()
             try:
                 answer = Given.parse(await self.member.ports.peers.ask(other, path, question))
             except (WorldError, MessageError, NotServed):
                 return None
-            if not 0 < answer.parts <= _MAX_PARTS or len(answer.data) > PART_BYTES:
+            left -= len(answer.data)
+            if not 0 < answer.parts <= -(-most // PART_BYTES) or len(answer.data) > PART_BYTES or left < 0:
                 return None
             if not parts:
                 sealed, beside = answer.sealed, answer.beside
