@@ -87,6 +87,25 @@ def test_what_only_people_know_of_a_study_is_in_its_papers_and_synthetic_records
         read("synthetic = 1\n" + GIVEN, "f")
 
 
+@pytest.mark.parametrize("rule", ["trimmed_mean", "median", "krum", "multi_krum"])
+def test_a_robust_rule_that_withstands_nobody_is_refused(rule: str) -> None:
+    """A trimmed mean that drops none is the plain mean, and its name would promise what it does not do."""
+    open_ = GIVEN.replace('mode = "masked"', 'mode = "open"').replace("waiver = false", "waiver = true")
+    named = open_.replace('rule = "newton"', f'rule = "{rule}"').replace("min_sites = 3", "min_sites = 5")
+    named = named.replace("awaited = 4", "awaited = 5")
+    with pytest.raises(BadStudyFile, match=r"parameters\.f: expected how many false sites"):
+        read(named, "f")
+    assert read(named.replace("ridge = 0.01", "ridge = 0.01\nf = 1"), "f").protocol.rule_parameters.f == 1
+
+
+def test_norm_clip_needs_three_sites_because_of_two_neither_bounds_the_other() -> None:
+    open_ = GIVEN.replace('mode = "masked"', 'mode = "open"').replace("waiver = false", "waiver = true")
+    named = open_.replace('rule = "newton"', 'rule = "norm_clip"')
+    assert read(named, "f").min_sites == 3
+    with pytest.raises(BadStudyFile, match="min_sites: expected 3 at least for norm_clip"):
+        read(named.replace("min_sites = 3", "min_sites = 2"), "f")
+
+
 def test_an_end_is_a_duration_or_a_time_to_come() -> None:
     now = datetime(2026, 1, 1, tzinfo=UTC)
     later = GIVEN.replace('end = "7d"', "end = 2026-01-03T00:00:00Z")

@@ -18,6 +18,7 @@ from commonward.apps.studies.card_items import KEYS
 from commonward.apps.studies.sections import Section, taken
 from commonward.ledger.ids import BlockTime, Digest, MemberId, StudyId, parse_member_id
 from commonward.ledger.rounds import Mode, ProposeStudy, Rule, Waits, allows, least_sites
+from commonward.ledger.rounds.words import tolerates
 from commonward.records.model import ONE
 from commonward.records.privacy import NOISE_UNIT, RATE_UNIT, PrivacyError, charge
 from commonward.records.rule_parameters import BILLION, AggregationError, Parameters
@@ -43,6 +44,8 @@ MAX_SITES_MEASURED: Final = 8
 """Up to so many sites, an open study measures what each contributes unless its file says no."""
 _WHOLE: Final = ("f", "select", "intercept")
 """Parameters of rules that are no fractions."""
+_LEAST: Final = {Rule.NORM_CLIP: 3}
+"""Sites that a rule needs beyond what the ledger asks: of two, a liar's length is half of the median that bounds it."""
 
 
 class BadStudyFile(ValueError):
@@ -109,7 +112,9 @@ class _Reader:
             self._bad("rule", f"one that works in mode {mode.name.lower()}: {wanted}", rule.name.lower())
         parameters = self._parameters()
         min_sites = self._number("min_sites", 1, 64)
-        least = least_sites(mode, rule, parameters.f)
+        if tolerates(rule) and not parameters.f:
+            self._bad("parameters.f", f"how many false sites {rule.name.lower()} is to withstand, 1 at least", 0)
+        least = max(least_sites(mode, rule, parameters.f), _LEAST.get(rule, 1))
         if min_sites < least:
             f = f" and f = {parameters.f}" if parameters.f else ""
             self._bad(
