@@ -1,10 +1,13 @@
-"""In what order the tests run, and beside which others."""
+"""In what order the tests run, and beside which others; and what they need not pay for at every key."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
+from commonward.adapters.keys import pkcs8
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -13,3 +16,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     from tests.two_ends import TwoEnds
 
     return TwoEnds(config, log) if config.getoption("dist") == "loadscope" else None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cheap_key_files() -> Iterator[None]:
+    """Key files that this process makes are opened without the price that a thief is to pay for each guess.
+
+    The file says its price: whoever opens it, a node of a test's consortium too, pays 45 ms less for each of ten keys.
+    `tests/adapters/test_keys.py` holds the true price; processes of their own that make keys make them at that.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pkcs8, "_SCRYPT_N", 2)
+        yield

@@ -1,9 +1,11 @@
 """Keys at rest stay closed to others; in use each does one thing; mutual TLS lets in none but the members."""
 
+import base64
 import shutil
 import ssl
 import stat
 import subprocess
+import sys
 import time
 
 import pytest
@@ -108,13 +110,27 @@ def test_a_key_in_the_clear_is_refused(tmp_path):
         encrypt_key(Ed25519PrivateKey.generate(), b"")
 
 
-def test_openssl_reads_our_key_files(tmp_path):
+@pytest.fixture(scope="module")
+def costly():
+    """PEM of an Ed25519 key as a process of our own makes it: those made in this one are cheap (tests/conftest.py)."""
+    make = "import sys; from commonward.adapters.keys.pkcs8 import *; k = Ed25519PrivateKey.generate(); "
+    make += f"sys.stdout.buffer.write(encrypt_key(k, {PASSPHRASE!r}))"
+    return subprocess.run([sys.executable, "-c", make], capture_output=True, check=True).stdout
+
+
+def test_openssl_reads_our_key_files(costly, tmp_path):
     (tmp_path / "words").write_bytes(PASSPHRASE)
-    pem = encrypt_key(Ed25519PrivateKey.generate(), PASSPHRASE)
     command = ["openssl", "pkey", "-noout", "-text", "-passin", f"file:{tmp_path / 'words'}"]
     assert shutil.which("openssl"), "expected the program openssl, found none: run make programs"
-    result = subprocess.run(command, input=pem, capture_output=True, check=False)
+    result = subprocess.run(command, input=costly, capture_output=True, check=False)
     assert b"ED25519 Private-Key" in result.stdout, result.stderr
+
+
+def test_a_guess_at_the_passphrase_of_a_stolen_key_file_takes_16_mib_and_its_time(costly, tmp_path):
+    """scrypt (RFC 7914) with N = 2^14, r = 8, p = 1: the file says so, and opens with it."""
+    der = base64.b64decode(b"".join(costly.splitlines()[1:-1]))
+    assert bytes.fromhex("02024000020108020101") in der
+    assert decrypt_key(costly, PASSPHRASE, tmp_path)
 
 
 def test_making_keys_twice_does_not_lose_the_first(world):
