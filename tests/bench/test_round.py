@@ -53,14 +53,16 @@ def _round(number: int, height: int, fixed: int, final: int | None) -> Round:
     )  # fmt: skip
 
 
-def test_blocks_without_anything_of_the_round_are_not_on_its_path() -> None:
+def test_a_round_waits_for_the_block_of_the_last_update_and_that_of_the_deciding_signature() -> None:
     rounds = [_round(1, 10, 13, 16), _round(2, 16, 17, 18), _round(3, 18, 19, None)]
-    busy = {10: 3, 11: 2, 12: 0, 13: 2, 14: 0, 15: 1, 16: 2, 17: 4, 18: 3, 19: 4}
-    first, second = network.counted(rounds, busy, {10: 1000, 16: 4000, 18: 4500})
-    assert (first.all, first.fixing, first.signing, first.busy, first.seconds) == (6, 2, 2, 4, 3.0)
-    assert (second.all, second.fixing, second.signing, second.busy, second.seconds) == (2, 1, 1, 2, 0.5)
+    early, late, missed = network.Landed(True, 10), network.Landed(True, 12), network.Landed(True, 16)
+    signed, slow = network.Landed(False, 15), network.Landed(False, 13)
+    blocks = {11: [early, early], 12: [], 13: [early, late], 14: [slow], 16: [slow, signed], 17: [missed], 18: [signed]}
+    first, second = network.counted(rounds, blocks, {10: 1000, 16: 4000, 18: 4500})
+    assert (first.all, first.busy, first.path, first.seconds) == (6, 4, 3, 3.0), "a signature missed block 14"
+    assert (second.all, second.busy, second.path, second.seconds) == (2, 2, 2, 0.5)
     found = network.result("open", [first, second, second], 1, 2)
-    assert found.value == 2 and found.met and "(2 to 4)" in found.conditions
+    assert found.value == 2 and found.met and "(2 to 3)" in found.conditions and "(2 to 4)" in found.conditions
 
 
 def test_the_share_of_governance_is_what_a_round_would_do_without() -> None:
