@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from commonward.ledger.encoding import encode
+from commonward.ledger.encoding import Digest, encode
 from commonward.ledger.ids import MemberId, StudyId
-from commonward.ledger.rounds import Countersign, Mode
+from commonward.ledger.rounds import Countersign, Manifest, Mode, SubmitUpdate
 from commonward.ledger.rounds.countersigning import link_of
 from commonward.ledger.rounds.study import Round
+from commonward.records.manifest import ROWS_LABEL
 from commonward.records.model import DType, Model, Tensor
+from commonward.records.openings import Opening
 from commonward.records.updates import UPDATE_LABEL, Kind, Update
 from commonward.workflows.training.papers import PART_BYTES, UPDATE, Asked, Given, KeptUpdate
 from commonward.workflows.training.site import NotServed
@@ -123,6 +125,43 @@ async def test_bytes_that_are_not_those_committed_to_are_asked_of_another_holder
         world.close()
 
 
+async def test_a_site_that_seals_another_update_than_it_commits_to_is_left_out_in_time() -> None:
+    """A ciphertext alone binds nobody: under AES-GCM one can be made that opens to two updates, by two keys."""
+    async with Consortium() as c:
+        world = await Study.begun(c, rounds=1)
+        exchange = world.trainings["south"]._exchange
+        honest = exchange.committed
+
+        def false(study: StudyId, kept: KeptUpdate) -> SubmitUpdate:
+            return replace(honest(study, kept), update=Digest(bytes(32)))
+
+        exchange.committed = false  # type: ignore[method-assign]
+        await world.works(world.over, minutes=1)
+        assert world.final(1).exclusions == ("south",) and world.final(1).attempt == 1
+        np.testing.assert_allclose(await world.learnt(), world.plainly(1, HONEST), atol=1e-5)
+        world.close()
+
+
+async def test_a_site_that_shows_another_manifest_than_the_ledger_has_weighs_nothing() -> None:
+    """Its consents would allow ten rows; it trains on eight, and kept two apart. The other manifest says ten."""
+    async with Consortium() as c:
+        world = await Study.begun(c, rounds=1)
+        exchange = world.trainings["south"]._exchange
+        honest = exchange.seal
+        opening = Opening(ROWS_LABEL, bytes(32), [10, 0])
+
+        def bent(study: StudyId, current: Round, plain: bytes, **more: Any) -> KeptUpdate:
+            other = replace(Manifest.parse(more["manifest"]), exact_rows=opening.commitment).to_bytes()
+            more |= {"manifest": other, "opening": opening.to_bytes(), "rows": 10}
+            return honest(study, current, replace(Update.parse(plain), rows=10).to_bytes(), **more)
+
+        exchange.seal = bent  # type: ignore[method-assign]
+        await world.works(world.over, minutes=1)
+        assert world.final(1).exclusions == ("south",)
+        np.testing.assert_allclose(await world.learnt(), world.plainly(1, HONEST), atol=1e-5)
+        world.close()
+
+
 @pytest.mark.parametrize("parts", [128, 1])
 async def test_a_site_that_sends_more_than_an_update_can_have_fills_nobodys_memory(parts: int) -> None:
     """A gigabyte is said to follow, or comes at once: after the first part nothing more is asked for."""
@@ -224,6 +263,19 @@ async def test_nobody_but_the_sites_is_given_an_update_and_nobody_before_the_set
             await c.peers.ask(MemberId("shield"), MemberId("north"), UPDATE, wanted)
         given = Given.parse(await c.peers.ask(MemberId("clinic"), MemberId("north"), UPDATE, wanted))
         assert given.parts == 1 and given.sealed
+        world.close()
+
+
+async def test_who_enrols_later_is_given_no_update_of_a_round_before() -> None:
+    async with Consortium() as c:
+        world = await Study.begun(c, rounds=2, sites=HONEST)
+        await world.works(world.at(1))
+        await world.enrols("south")
+        await c.engine.settle()
+        wanted = Asked(world.id, 1, 1, "north").to_bytes()
+        with pytest.raises(NotServed, match="not for south"):
+            await c.peers.ask(MemberId("south"), MemberId("north"), UPDATE, wanted)
+        assert Given.parse(await c.peers.ask(MemberId("clinic"), MemberId("north"), UPDATE, wanted)).parts == 1
         world.close()
 
 
