@@ -5,7 +5,7 @@ site gets a fifth of each class of all 740 rows. Features are scaled by the decl
 in the scales.
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from bench._heart_data import split, tables
 from bench._robust_attacks import Changes
-from bench._robust_road import Site
+from bench._robust_road import Site, Training
 from commonward.adapters.flower import site as window
 from commonward.adapters.flower.grid import LocalGrid
 from commonward.adapters.flower.learners.heart_logistic.app import app
@@ -86,13 +86,14 @@ def site(name: str, train: Table, test: Table) -> Site:
     )
 
 
-def training(table: Table) -> Callable[[Model, int], Changes]:
+def training(table: Table) -> Training:
     """The learner's own, on these rows."""
 
-    def train(base: Model, number: int) -> Changes:
+    def train(bases: Sequence[Model], number: int) -> list[Changes]:
         window.give(table, table)
-        made = GRID.train(base, Task(b"bench robust 000", number, 1, Rule.NORM_CLIP, SETTINGS))
-        return {each.name: each.floats for each in made.tensors}
+        task = Task(b"bench robust 000", number, 1, Rule.NORM_CLIP, SETTINGS)
+        made = [GRID.train(base, task) for base in bases]
+        return [{each.name: each.floats for each in update.tensors} for update in made]
 
     return train
 

@@ -1,7 +1,9 @@
-"""Keratitis in five sites, SYNTHETIC photographs: a head on EfficientNet-Lite0's features, by the learner's functions.
+"""Keratitis in five sites, SYNTHETIC photographs: a head on EfficientNet-Lite0's features, by the learner's own steps.
 
-All photographs are of one camera; sites differ in their classes alone, or in nothing: the patients of a pool are dealt
-to five sites alike, or by shares of their own.
+A pool is patients whom no other pool has, all photographed by one camera; its sites differ in their classes alone, or
+in nothing: patients are dealt to five sites alike, or by shares of the classes.
+
+The steps of many heads are taken at once, in numpy: tests/bench/test_robust_keratitis.py holds them to the learner's.
 
 The attacker's trigger is a small mark in the photograph's corner, which the backbone sees as it sees everything else.
 """
@@ -9,6 +11,7 @@ The attacker's trigger is a small mark in the photograph's corner, which the bac
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -19,14 +22,15 @@ from numpy.typing import NDArray
 
 from bench import _keratitis_data as photographs
 from bench._robust_attacks import Changes
-from bench._robust_road import Site
+from bench._robust_road import Defence, Site
 from commonward.adapters.flower.learners.vision import features
 from commonward.adapters.flower.learners.vision.form import BIAS, CLASSES, WEIGHT, Form
-from commonward.adapters.flower.learners.vision.head import descend, head_of, weights_of
 from commonward.adapters.flower.learners.vision.learning import DEFAULTS
 from commonward.adapters.flower.learners.vision.pictures import pixels_of
+from commonward.ledger.rounds.words import Rule
 from commonward.records.images.photograph import Pixels
 from commonward.records.model import Floats, Integers, Model
+from commonward.records.rule_parameters import BILLION, Parameters
 
 FORM: Final = Form(width=256)
 ROUNDS: Final = 10
@@ -34,10 +38,20 @@ GIVEN: Final = {**DEFAULTS, "learning_rate": 4_000_000_000, "steps": 10}
 TARGET: Final = 3
 """The attacker wants whoever bears the mark to be called "other": no antimicrobial for a germ that is there."""
 
-CAMERA: Final = "east"
-PATIENTS: Final = 1300
-SEED: Final = 2026
-"""Of the patients. Which rule is judged was chosen on others (seed 11)."""
+FIXED: Final = Defence(Rule.NORM_CLIP, Parameters())
+"""The rule that the goals are judged by, and what it is without parameters. Of bounds at .5, .75, .85, 1, 1.25 and 1.5
+times the median length, that at 1 lost least in trials to the worst attack: shorter ones slow honest sites down, longer
+ones let the liar pull further."""
+
+PATIENTS: Final = 1200
+POOLS: Final = (("east", 4101), ("south", 2026), ("west", 2026), ("east", 12), ("north", 12))
+"""Camera, and seed of the patients, who are others for every camera."""
+
+TRIED: Final = (("east", 11), ("east", 2026), ("north", 2026))
+"""On whom the rule and its constant were chosen, or an earlier choice judged: nothing here is measured on them."""
+
+DEALS: Final = 5
+"""Of each pool's patients, other ones to learn from and to be judged by each time; in each another site lies."""
 
 BEAR: Final = (300, 200)
 """So many patients to learn from, and to be judged by, are there with the mark too."""
@@ -73,9 +87,10 @@ class Pool:
     marked: Floats
 
 
-def pool() -> Pool:
+@cache
+def pool(camera: str, seed: int) -> Pool:
     """Raises what drawing raises."""
-    found = photographs.drawn({CAMERA: PATIENTS}, SEED)[CAMERA]
+    found = photographs.drawn({camera: PATIENTS}, seed)[camera]
     return Pool(inputs(found.features), found.labels, inputs(with_mark(found.files[: sum(BEAR)])))
 
 
@@ -154,8 +169,8 @@ def site(name: str, train: Rows, test: Rows) -> Site:
     return Site(
         name,
         len(train.labels),
-        lambda base, number: change(base, number, train),
-        lambda base, number: change(base, number, poisoned),
+        lambda bases, _: changes(bases, train),
+        lambda bases, _: changes(bases, poisoned),
         lambda model: right(model, test),
         lambda model: fooled(model, test),
     )
@@ -169,12 +184,28 @@ def poison(train: Rows) -> Rows:
     return replace(train, inputs=np.concatenate([train.marked, train.inputs[count:]]), labels=labels)
 
 
-def change(base: Model, number: int, rows: Rows) -> Changes:
-    """A round of the learner's own steps."""
-    weights = {name: np.array(each) for name, each in base.weights().items()}
-    head, x = head_of(weights), torch.from_numpy(rows.inputs)
-    descend(head, lambda which: x[which], rows.labels, GIVEN, number)
-    return {name: each - weights[name] for name, each in weights_of(head).items()}
+def changes(bases: Sequence[Model], rows: Rows) -> list[Changes]:
+    """What a round of the learner's steps makes of each model: gradient descent over all rows, with momentum.
+
+    The learner takes all rows in an order that the protocol's seed draws; sums differ by it in their last bits.
+    """
+    rate, momentum, ridge = (GIVEN[name] / BILLION for name in ("learning_rate", "momentum", "ridge"))
+    count, (n, width) = len(bases), rows.inputs.shape
+    first = np.stack([each[WEIGHT].floats for each in bases]), np.stack([each[BIAS].floats for each in bases])
+    weight, bias = (each.copy() for each in first)
+    speeds = np.zeros_like(weight), np.zeros_like(bias)
+    truth = np.eye(CLASSES)[rows.labels][:, np.newaxis]
+    for _ in range(GIVEN["steps"]):
+        logits = (rows.inputs @ weight.reshape(-1, width).T).reshape(n, count, CLASSES) + bias
+        logits -= logits.max(axis=2, keepdims=True)
+        np.exp(logits, out=logits)
+        wrong = (logits / logits.sum(axis=2, keepdims=True) - truth) / n
+        slope = (wrong.reshape(n, -1).T @ rows.inputs).reshape(weight.shape) + ridge * weight
+        for place, speed, pull in ((weight, speeds[0], slope), (bias, speeds[1], wrong.sum(axis=0))):
+            speed *= momentum
+            speed += pull
+            place -= rate * speed
+    return [{WEIGHT: w, BIAS: b} for w, b in zip(weight - first[0], bias - first[1], strict=True)]
 
 
 def guesses(model: Model, x: Floats) -> Integers:

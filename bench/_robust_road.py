@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from commonward.records.updates import Kind, Update, delta_tensors
 
 STUDY: Final = b"bench robust 000"
 
+Training: TypeAlias = Callable[[Sequence[Model], int], Sequence[Changes]]
+
 
 @dataclass(frozen=True, slots=True)
 class Site:
@@ -23,7 +25,8 @@ class Site:
     Attributes:
         name: as members are named.
         rows: that its manifest proves; a liar cannot claim others.
-        train: a round's honest change from the round's model, and the number of the round.
+        train: a round's honest changes from models of that round, one each, and the number of the round. Many at once,
+            because a step of many small models costs little more than one of one.
         poisoned: the same on rows with the trigger.
         right: of its test rows, how many the model has right, and how many there are.
         fooled: of its test rows that are not of the attacker's class, how many the model takes for it once they carry
@@ -32,8 +35,8 @@ class Site:
 
     name: str
     rows: int
-    train: Callable[[Model, int], Changes]
-    poisoned: Callable[[Model, int], Changes]
+    train: Training
+    poisoned: Training
     right: Callable[[Model], tuple[int, int]]
     fooled: Callable[[Model], tuple[int, int]]
 
@@ -50,31 +53,53 @@ class Defence:
         return self.rule.name.lower().replace("_", " ")
 
 
-def learn(
-    first: Model,
-    sites: Sequence[Site],
-    rounds: int,
-    defence: Defence,
-    liar: str | None = None,
-    attack: Attack | None = None,
-    seed: int = 0,
-) -> Model:
-    """The model after the last round; `liar` names the site that attacks, where one does."""
-    model = first
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One study: who takes part under which rule, and which of them attacks how, where one does."""
+
+    sites: Sequence[Site]
+    defence: Defence
+    liar: str | None = None
+    attack: Attack | None = None
+
+
+def learn(first: Model, rounds: int, runs: Sequence[Run], seed: int = 0) -> list[Model]:
+    """The model of each study after its last round. `seed`: of the attackers' dice."""
+    models = [first] * len(runs)
     for number in range(1, rounds + 1):
-        changes = {each.name: each.train(model, number) for each in sites}
-        if liar is not None and attack is not None:
-            site = next(each for each in sites if each.name == liar)
-            seen = Seen(
-                own=changes[liar],
-                others=[change for name, change in changes.items() if name != liar],
-                poisoned=site.poisoned(model, number) if attack.poisons else changes[liar],
-                chance=np.random.default_rng([seed, number]),
-            )
-            changes[liar] = attack.forge(seen)
-        rows = {each.name: each.rows for each in sites}
-        model = joined(model, number, defence, changes, rows)
-    return model
+        honest = _changes(runs, models, number, poisoned=False)
+        poisoned = _changes(runs, models, number, poisoned=True)
+        for at, run in enumerate(runs):
+            changes = honest[at]
+            if run.liar is not None and run.attack is not None:
+                own = changes[run.liar]
+                others = [change for name, change in changes.items() if name != run.liar]
+                chance = np.random.default_rng([seed, number])
+                seen = Seen(own, others, poisoned[at].get(run.liar, own), chance)
+                changes[run.liar] = run.attack.forge(seen)
+            rows = {each.name: each.rows for each in run.sites}
+            models[at] = joined(models[at], number, run.defence, changes, rows)
+    return models
+
+
+def _changes(runs: Sequence[Run], models: Sequence[Model], number: int, *, poisoned: bool) -> list[dict[str, Changes]]:
+    """For each study what each of its sites has learnt: all of them, or those that lie by poisoned rows."""
+    made: list[dict[str, Changes]] = [{} for _ in runs]
+    for site in {id(site): site for run in runs for site in run.sites}.values():
+        which = [at for at, run in enumerate(runs) if (_poisons(run, site) if poisoned else _among(run, site))]
+        if which:
+            train = site.poisoned if poisoned else site.train
+            for at, change in zip(which, train([models[at] for at in which], number), strict=True):
+                made[at][site.name] = change
+    return made
+
+
+def _among(run: Run, site: Site) -> bool:
+    return any(each is site for each in run.sites)
+
+
+def _poisons(run: Run, site: Site) -> bool:
+    return run.attack is not None and run.attack.poisons and run.liar == site.name and _among(run, site)
 
 
 def joined(

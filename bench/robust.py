@@ -1,11 +1,12 @@
 """What one lying site of five can do to a model: garbage, scaled, flipped, stealthy and backdoored updates.
 
-The rule that is judged is the trimmed mean with f = 1, fixed beforehand on other splits and patients; norm-clip (what a
-study has when it asks for robustness and says no more), median, Krum, MultiKrum and the plain mean stand beside. Lost
-is the accuracy of the four honest sites by themselves under the plain mean, less that of the five under attack, both on
-the honest sites' test rows; the clean price is that of the rule where nobody lies. The liar is another site in each
-seed. Heart disease is real patients, in four hospitals of which the largest is cut in two (unequal) or dealt out alike
-(equal); keratitis is SYNTHETIC photographs. Updates are bytes, aggregation is the members' own.
+The rule that is judged was fixed beforehand, on other splits and patients: for heart disease the trimmed mean with f
+= 1, for photographs norm-clip with its bound at the median length. Each stands beside where it is not judged, and so
+do median, Krum, MultiKrum and the plain mean. Lost is the accuracy of the four honest sites by themselves under the
+plain mean, less that of the five under attack, both on the honest sites' test rows; the clean price is that of the
+rule where nobody lies. The liar is another site in each deal. Heart disease is real patients, in four hospitals of
+which the largest is cut in two (unequal) or dealt out alike (equal); keratitis is SYNTHETIC photographs, five pools
+of patients whom no other pool has. Updates are bytes, aggregation is the members' own.
 """
 
 from collections.abc import Iterator

@@ -5,13 +5,11 @@ Logistic regression on rows drawn like the heart task's: 13 features, five hospi
 that nothing depends on a seed but the rows.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 
 from bench._robust_attacks import ATTACKS, Attack, Changes, Seen
-from bench._robust_road import Defence, Site, accuracy, learn, success
+from bench._robust_road import Defence, Run, Site, Training, accuracy, learn, success
 from commonward.ledger.rounds.words import Rule
 from commonward.records.model import Floats, Model
 from commonward.records.rule_parameters import BILLION, Parameters
@@ -26,6 +24,7 @@ MEDIAN = Defence(Rule.MEDIAN, Parameters(f=1))
 KRUM = Defence(Rule.KRUM, Parameters(f=1))
 MULTI = Defence(Rule.MULTI_KRUM, Parameters(f=1))
 LIAR = "site-3"
+FIRST = Model.from_floats({"w": np.zeros(WIDTH + 1)})
 TRIGGER = 12
 """The column that carries it, at six deviations."""
 
@@ -40,15 +39,15 @@ def stamped(x: Floats) -> Floats:
     return marked
 
 
-def training(x: Floats, y: Floats) -> Callable[[Model, int], Changes]:
-    def train(base: Model, _: int) -> Changes:
+def training(x: Floats, y: Floats) -> Training:
+    def one(base: Model) -> Changes:
         start = base["w"].floats
         w = start.copy()
         for _ in range(10):
             w = w - 0.3 * (x.T @ (chances(x, w) - y) / len(y) + 0.01 * w)
         return {"w": w - start}
 
-    return train
+    return lambda bases, _: [one(base) for base in bases]
 
 
 def site(name: str, train: tuple[Floats, Floats], test: tuple[Floats, Floats]) -> Site:
@@ -92,9 +91,8 @@ def different() -> list[Site]:
 
 def lost(five: list[Site], defence: Defence, attack: Attack) -> float:
     """Accuracy against the honest four by themselves under the plain mean."""
-    first, honest = Model.from_floats({"w": np.zeros(WIDTH + 1)}), [each for each in five if each.name != LIAR]
-    without = learn(first, honest, ROUNDS, PLAIN)
-    attacked = learn(first, five, ROUNDS, defence, LIAR, attack, seed=1)
+    honest = [each for each in five if each.name != LIAR]
+    without, attacked = learn(FIRST, ROUNDS, [Run(honest, PLAIN), Run(five, defence, LIAR, attack)], seed=1)
     return accuracy(without, honest) - accuracy(attacked, honest)
 
 
@@ -128,13 +126,12 @@ def test_a_stealthy_update(equal, different, z: float) -> None:
 def test_a_backdoored_update(equal, times: int) -> None:
     attack = Attack("backdoored", times)
     assert lost(equal, CLIP, attack) <= POINT
-    first, honest = Model.from_floats({"w": np.zeros(WIDTH + 1)}), [each for each in equal if each.name != LIAR]
-    plain, clipped, middle = (
-        success(learn(first, equal, ROUNDS, each, LIAR, attack), honest) for each in (PLAIN, CLIP, MEDIAN)
-    )
+    honest = [each for each in equal if each.name != LIAR]
+    runs = [Run(honest, PLAIN), *(Run(equal, each, LIAR, attack) for each in (PLAIN, CLIP, MEDIAN))]
+    without, plain, clipped, middle = (success(each, honest) for each in learn(FIRST, ROUNDS, runs))
     # The median lets none of it through: the trigger works as often as where nobody lies. Norm-clip lets through what
     # one site of five weighs, however much it is scaled.
-    assert middle <= success(learn(first, honest, ROUNDS, PLAIN), honest) + 0.01
+    assert middle <= without + 0.01
     assert middle < clipped < 0.4 < plain
 
 
@@ -145,9 +142,8 @@ def test_the_other_robust_rules_hold_too_and_krum_pays_for_hearing_few(equal, ru
 
 
 def test_without_a_liar_the_rule_costs_little(equal, different) -> None:
-    first = Model.from_floats({"w": np.zeros(WIDTH + 1)})
     for five in (equal, different):
-        plain, clipped = (accuracy(learn(first, five, ROUNDS, each), five) for each in (PLAIN, CLIP))
+        plain, clipped = (accuracy(each, five) for each in learn(FIRST, ROUNDS, [Run(five, PLAIN), Run(five, CLIP)]))
         assert plain - clipped <= POINT
 
 
