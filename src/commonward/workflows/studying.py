@@ -187,6 +187,11 @@ class Studying:
         found = self._enrolled.get(study)
         return None if found is None or found.left is not None else found
 
+    def took_part(self, study: StudyId) -> bool:
+        """Whether this member's people ever enrolled it, also where they took it back since. The ledger forgets it when
+        a study is settled."""
+        return self._enrolled.get(study) is not None
+
     def may_vote(self) -> bool:
         return self._member.reading.kind_of(self._member.id) not in (None, MemberKind.INSURER)
 

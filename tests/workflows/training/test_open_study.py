@@ -64,6 +64,24 @@ async def test_updates_are_kept_for_disputes_and_then_destroyed_and_a_replay_say
         world.close()
 
 
+async def test_a_site_that_had_a_vote_and_no_rows_destroys_what_the_others_sent_it() -> None:
+    async with Consortium() as c:
+        world = await Study.begun(c, rounds=1, awaited=3)
+        for n in range(10):
+            await world.withdraws("south", n)
+        await world.works(world.over)
+        await world.works(lambda: world.computed("south", 1))
+        south = world.trainings["south"]
+        assert south._site.store.manifest(world.id) is None and south._site.store.updates_kept(world.id) == 3
+        world.leaves_alone("south")
+        await c.engine.pass_time(2 * DAY)
+        await world.works(lambda: world.standing.status == Status.SETTLED)
+        assert world.wakes("south")._site.store.updates_kept(world.id) == 3, "it was away when the time was over"
+        await world.once()
+        assert world.trainings["south"]._site.store.updates_kept(world.id) == 0
+        world.close()
+
+
 async def test_a_site_that_leaves_is_in_the_round_under_way_and_in_no_other() -> None:
     async with Consortium() as c:
         world = await Study.begun(c, rounds=3)

@@ -159,8 +159,11 @@ class Training:
         found = []
         for each in self._site.office.studying.known():
             study = self._site.rounds.study(each)
-            mine = self._site.enrolment(each) is not None or self._site.store.manifest(each) is not None
-            if each not in self._settled and study is not None and (mine or study.proposer == self._site.id):
+            if each in self._settled or study is None:
+                continue
+            # A site that never had a row has a vote, and holds what the others sent: that is to be destroyed, too.
+            mine = self._site.enrolment(each) is not None or self._site.office.studying.took_part(each)
+            if mine or study.proposer == self._site.id:
                 found.append(each)
         return found
 
