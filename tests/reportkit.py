@@ -73,7 +73,7 @@ def masked(**bent: Any) -> dict[str, Any]:
             "rows": 24,
             "consents": 24,
             "label": {"name": "num", "share": 0.58, "low": 0.39, "high": 0.76, "proposer": 0.46},
-            "warnings": ["chol: 10 zeros, far below every other value: do they stand for not measured?"],
+            "odd": [{"what": "zeros", "name": "chol", "zeros": 10}],
         },
     }
     return {**_study(local), **bent}
@@ -133,7 +133,6 @@ def _look() -> dict[str, Any]:
         {"class": name, "count": count, "share": count / 300, "low": count / 400, "high": count / 200, "proposer": 0.25}
         for name, count in zip(PATHOGENS, (150, 80, 50, 20), strict=True)
     ]
-    named = f"photograph: nearly the same picture under two patients, 1 times: {PATIENT} and north-00002"
     return {
         "rows": 300,
         "consents": 300,
@@ -145,9 +144,14 @@ def _look() -> dict[str, Any]:
         ],
         "pictures": {
             "column": "photograph", "read": 299, "unreadable": [PATIENT],
-            "copies": [{"first": PATIENT, "second": "north-00002", "bits": 11, "exact": False}],
+            "copies": [{"first": PATIENT, "second": "north-00002", "pair": "ab" * 16, "bits": 11, "certain": False,
+                        "looked": ""}],
         },
-        "warnings": ["label: bacterial is 50% of rows here, 25% at the proposer", named],
+        "odd": [
+            {"what": "class-share", "name": "label", "class": "bacterial", "here": 0.5, "there": 0.25},
+            {"what": "unreadable", "name": "photograph", "count": 1, "patients": [PATIENT]},
+            {"what": "near-picture", "name": "photograph", "count": 1, "pairs": [[PATIENT, "north-00002"]]},
+        ],
     }  # fmt: skip
 
 
@@ -172,7 +176,7 @@ def nasty() -> dict[str, Any]:
     local = found["local"]
     local["per_site"] = {NASTY: local["per_site"]["north"]}
     local["contributions"] = {NASTY: local["contributions"]["north"]}
-    local["look"] = {"rows": 1, "consents": 1, "label": None, "warnings": [NASTY]}
+    local["look"] = {"rows": 1, "consents": 1, "label": None, "odd": [{"what": "same", "name": NASTY}]}
     return found
 
 

@@ -27,7 +27,9 @@ def processes(world: StudyWorld) -> Processes:
     return world.processes
 
 
-def test_a_study_goes_from_a_file_to_a_vote_and_each_site_joins_after_its_own_page(world: StudyWorld) -> None:
+def test_a_study_goes_from_a_file_to_a_vote_and_each_site_joins_after_its_own_page(
+    world: StudyWorld, tmp_path: Path
+) -> None:
     learners = world.run("north", "study", "learners", "--json")
     digests = {each["name"]: each["digest"] for each in learners.lines}
     study = world.approved()
@@ -38,6 +40,12 @@ def test_a_study_goes_from_a_file_to_a_vote_and_each_site_joins_after_its_own_pa
     page = world.run("authority", "study", "look", study[:12], "--json").json
     assert page["consents"] == world.patients
     assert any("chol: never there" in each for each in page["warnings"]), "Zurich measured no cholesterol"
+    assert "chol：从未有值" in world.run("authority", "study", "look", study, "--lang", "zh").out
+    wrote = world.run("authority", "study", "look", study, "--lang", "zh", "--out", tmp_path / "look.html", "--json")
+    html = (tmp_path / "look.html").read_text()
+    assert wrote.code == 0 and 'lang="zh-CN"' in html and "chol：从未有值" in html and wrote.json["digest"] in html
+    assert wrote.json["digest"] == page["digest"], "the same page is signed in either language"
+    assert world.run("authority", "study", "look", study, "--lang", "de").code == 2
     asked = world.run("authority", "study", "enrol", study, "--staff", "E1", "--words", "agreed", "--json")
     assert asked.code == 2 and "--yes" in asked.err, "nobody is enrolled unasked"
     world.enrols(study, "authority")

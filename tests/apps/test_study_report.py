@@ -133,7 +133,7 @@ def test_what_this_site_alone_knows_is_left_out_of_the_page_for_others() -> None
 
 def test_a_report_names_no_patient_though_the_page_before_enrolment_does() -> None:
     study = open_study()
-    assert PATIENT in str(study["local"]["look"]["warnings"])
+    assert PATIENT in str(study["local"]["look"]["odd"])
     for language in LANGUAGES:
         assert PATIENT not in render(study, language) and "north-00002" not in render(study, language)
     page = said(study)

@@ -1,4 +1,5 @@
-"""A study's report as readers have it: on a telephone and a desk, in both languages, in the dark, on paper, by keys."""
+"""A study's report and the page before enrolment as readers have them: on a telephone and a desk, in both languages, in
+the dark, on paper, by keys."""
 
 from __future__ import annotations
 
@@ -8,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from commonward.apps.studies.look_page import render_look
 from commonward.apps.studies.report import render
 from commonward.apps.studies.words import LANGUAGES, words_in
 from tests.apps.test_study_tables_page import counted, regressed
 from tests.browser.conftest import Browser, Shown
+from tests.lookkit import empty_look, heart_look, nasty_look, photograph_look
 from tests.reportkit import bare, masked, nasty, open_study
 
 Made = Callable[[], dict[str, Any]]
@@ -22,7 +25,14 @@ def tables() -> dict[str, Any]:
     return masked(rule="sum", local={"statistics": counted(), "regression": regressed()})
 
 
-STUDIES = {"open": open_study, "masked": masked, "bare": bare, "nasty": nasty, "tables": tables}
+STUDIES: dict[str, Made] = {"open": open_study, "masked": masked, "bare": bare, "nasty": nasty, "tables": tables}
+LOOKS: dict[str, Made] = {
+    "look-heart": heart_look,
+    "look-photographs": photograph_look,
+    "look-empty": empty_look,
+    "look-nasty": nasty_look,
+}
+STUDIES |= LOOKS
 every_study = pytest.mark.parametrize("made", STUDIES.values(), ids=STUDIES)
 every_language = pytest.mark.parametrize("language", LANGUAGES)
 WIDTHS = (320, 390, 1280)
@@ -80,7 +90,8 @@ PALE = """() => {
 
 
 def shown(browser: Browser, made: Made, language: str = "en", **how: Any) -> Shown:
-    return browser.shows(render(made(), language, 1_800_000_000_000), **how)
+    rendered = render_look if made in LOOKS.values() else render
+    return browser.shows(rendered(made(), language, 1_800_000_000_000), **how)
 
 
 @every_language
@@ -179,9 +190,10 @@ def test_a_keyboard_reaches_every_link_every_table_and_the_numbers_of_every_plot
     assert page.run("document.querySelector('details').open")
 
 
+@pytest.mark.parametrize("made", [open_study, photograph_look], ids=["open", "look-photographs"])
 @every_language
-def test_a_report_prints_on_white_with_all_its_numbers(browser: Browser, language: str) -> None:
-    page = shown(browser, open_study, language, scheme="dark")
+def test_a_report_prints_on_white_with_all_its_numbers(browser: Browser, made: Made, language: str) -> None:
+    page = shown(browser, made, language, scheme="dark")
     page.page.emulate_media(media="print", color_scheme="dark")
     assert page.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert page.run(PALE) == []
@@ -191,13 +203,14 @@ def test_a_report_prints_on_white_with_all_its_numbers(browser: Browser, languag
     )
     assert folded == 0, "paper cannot be unfolded"
     printed = page.page.pdf(format="A4", print_background=True)
-    assert printed.startswith(b"%PDF-") and len(printed) > 50_000
+    assert printed.startswith(b"%PDF-") and len(printed) > 30_000
 
 
 def test_what_others_wrote_does_nothing_and_is_shown_as_they_wrote_it(browser: Browser) -> None:
-    page = shown(browser, nasty)
-    assert page.complained == [] and page.run("document.querySelectorAll('script, img').length") == 0
-    assert page.run("document.querySelector('h1').textContent") == nasty()["title"]
+    for made in (nasty, nasty_look):
+        page = shown(browser, made)
+        assert page.complained == [] and page.run("document.querySelectorAll('script, img').length") == 0
+        assert page.run("document.querySelector('h1').textContent") == made()["title"]
 
 
 def test_the_checks_above_find_what_they_look_for(browser: Browser) -> None:
@@ -206,6 +219,22 @@ def test_the_checks_above_find_what_they_look_for(browser: Browser) -> None:
     assert page.run(PALE), "pale letters"
     page.run("document.querySelectorAll('svg text').forEach(each => each.setAttribute('x', 200))")
     assert page.run(OVERLAPS), "letters upon letters"
+
+
+@every_language
+def test_the_page_before_enrolment_says_first_in_words_what_is_odd_and_that_it_names_patients(
+    browser: Browser, language: str
+) -> None:
+    page = shown(browser, photograph_look, language)
+    banners = page.run("[...document.querySelectorAll('.banner')].map(each => each.textContent)")
+    text = words_in(language)
+    assert banners == [text("synthetic-banner"), text("look-patients")]
+    plain = page.page.locator(".plain")
+    assert text("look-odd-count", count=6) in plain.inner_text() and text("look-held") in plain.inner_text()
+    assert plain.bounding_box()["y"] < 700, "on the first screen of a desk"
+    count = page.run("document.querySelectorAll('#odd li').length")
+    assert count == 6 and page.run("[...document.querySelectorAll('#odd li span')].every(each => each.textContent)")
+    assert page.run("document.querySelectorAll('#cameras tbody tr').length") == 3
 
 
 def test_a_reader_sees_at_once_that_records_are_synthetic(browser: Browser) -> None:

@@ -27,6 +27,7 @@ from commonward.records.model import EMPTY_MODEL, Model
 from commonward.records.model_file import write_model
 from commonward.workflows.study_papers import StudyPapers
 from commonward.workflows.studying import Proposal
+from commonward.workflows.training.distinct import Distinct
 from commonward.workflows.training.ports import LearnerError
 
 router = APIRouter()
@@ -213,12 +214,18 @@ async def _looked(node: Node, wanted: StudyId, papers: StudyPapers) -> dict[str,
         columns, installed = described.columns, described.digest.hex()
     except LearnerError as why:
         columns, installed = (), str(why)
-    pictures = await asyncio.to_thread(pictures_of, rows)
+    distinct = Distinct(node.member)
+    looked = {each.name: known.who for each in rows.copies if (known := distinct.known(each))}
+    pictures = await asyncio.to_thread(pictures_of, rows, looked)
     page = look(
         rows.table, node.office.research.count(wanted).open, columns, protocol.label, protocol.label_share,
         protocol.class_shares, pictures,
     )  # fmt: skip
-    return {"study": wanted.hex(), "title": protocol.title, "learner": protocol.learner, "installed": installed, **page}
+    return {
+        "study": wanted.hex(), "title": protocol.title, "about": protocol.about, "learner": protocol.learner,
+        "installed": installed, "synthetic": bool(protocol.synthetic), "member": node.member.id,
+        "now": node.member.now(), **page,
+    }  # fmt: skip
 
 
 @router.post("/studies/{study}/enrol")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from commonward.apps import verify as verifier
+from commonward.apps.cli.languages import Language
 from commonward.apps.cli.output import AsJson
 
 
@@ -39,7 +40,7 @@ def verify(
         Path | None,
         typer.Option(help="Certificates (PEM) of the time-stamping authority that you believe, up to its root."),
     ] = None,
-    lang: Annotated[str, typer.Option(help="en or zh.")] = "en",
+    lang: Language = "en",
     as_json: AsJson = False,
 ) -> None:
     """Check evidence offline, each step said. Ends with 0 if it convinces, 1 if it does not, 2 if it cannot be read."""

@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
+from commonward.apps.cli.languages import PatientsLanguage
 from commonward.apps.cli.output import AWAY, AsJson, Wallet, emit, fail
 from commonward.apps.cli.plain import plain
-from commonward.apps.cli.wallets import Language, PinFile, Session, Yes, session, to_consent
+from commonward.apps.cli.wallets import PinFile, Session, Yes, session, to_consent
 from commonward.apps.signing.signer import rules_of
 from commonward.ledger.consent import Research
 from commonward.ledger.ids import ConsentId, parse_member_id, parse_study_id
@@ -44,7 +45,7 @@ def grant(
     site: Annotated[str | None, typer.Option(help="With --study: the member whose records of you it may read.")] = None,
     days: Annotated[int, typer.Option(min=1, help="Until the midnight after so many days.")] = 365,
     pin_file: PinFile = None,
-    lang: Language = "en",
+    lang: PatientsLanguage = "en",
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
@@ -110,7 +111,7 @@ def hold(
     wallet: Wallet,
     reason: Annotated[str, typer.Option(help="For the custodians' eyes.")] = "",
     pin_file: PinFile = None,
-    lang: Language = "en",
+    lang: PatientsLanguage = "en",
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
@@ -130,7 +131,7 @@ def withdraw(
     wallet: Wallet,
     reason: Annotated[str, typer.Option(help="For the custodians' eyes.")] = "",
     pin_file: PinFile = None,
-    lang: Language = "en",
+    lang: PatientsLanguage = "en",
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
@@ -150,7 +151,7 @@ def deliver(
     wallet: Wallet,
     consent: Annotated[str, typer.Argument(help="One consent's id; all that wait without.")] = "",
     pin_file: PinFile = None,
-    lang: Language = "en",
+    lang: PatientsLanguage = "en",
     as_json: AsJson = False,
 ) -> None:
     """Send openings again to who has not acknowledged them, and what a crash left behind. Exit 3 if some still wait."""
@@ -203,7 +204,7 @@ def _delivery(it: Session, told: Delivered) -> list[str]:
 
 
 @_consent.command("list")
-def list_(wallet: Wallet, pin_file: PinFile = None, lang: Language = "en", as_json: AsJson = False) -> None:
+def list_(wallet: Wallet, pin_file: PinFile = None, lang: PatientsLanguage = "en", as_json: AsJson = False) -> None:
     """Every consent given from this wallet: its rules, and what the ledger says of it now."""
     with session(wallet, pin_file, lang) as it:
         given = it.patient.wallet.given

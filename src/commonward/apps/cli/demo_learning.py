@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from commonward.apps.cli.demo import console
-from commonward.apps.cli.output import REFUSED, err, fail
+from commonward.apps.cli.demo import Directory, Port, Stop, console, told
+from commonward.apps.cli.output import fail
 
 
 def add_to(app: typer.Typer) -> None:
@@ -16,15 +16,13 @@ def add_to(app: typer.Typer) -> None:
 
 
 def demo_learning(
-    directory: Annotated[
-        Path, typer.Argument(help="Where the consortium of the demo lives; an earlier one is replaced.")
-    ] = Path("demo-learning-data"),
+    directory: Directory = Path("demo-learning-data"),
     engine: Annotated[
         str, typer.Option(help="Who orders: solo, the authority's sequencer; cometbft, the four hospitals together.")
     ] = "solo",
-    port: Annotated[int, typer.Option(help="The first of up to 16 ports on loopback; 0 looks for free ones.")] = 0,
+    port: Port = 0,
     small: Annotated[bool, typer.Option("--small", help="With the fewest patients that make both studies.")] = False,
-    stop: Annotated[bool, typer.Option("--stop", help="Stop the nodes at the end.")] = False,
+    stop: Stop = False,
 ) -> None:
     """Let four hospitals learn two models together, and check what happened. Takes three minutes; needs PyTorch."""
     from importlib.util import find_spec
@@ -33,7 +31,7 @@ def demo_learning(
     from commonward.apps.cli.consortium import checked_engine
     from commonward.apps.demo.learning_hospitals import CAST
     from commonward.apps.demo.learning_sizes import DEMO, SMALL
-    from commonward.apps.demo.stage import StoryBroken, Voice
+    from commonward.apps.demo.stage import Voice
     from commonward.apps.planning import ports
 
     lacking = [name for name in ("flwr", "PIL", "torch") if find_spec(name) is None]
@@ -41,12 +39,6 @@ def demo_learning(
         fail(f"{', '.join(lacking)} cannot be imported: install requirements/vision.txt, or run `make demo-learning`")
     from commonward.apps.demo.learning import run
 
-    try:
+    with told(directory, stop=stop):
         count = ports(len(CAST), checked_engine(engine))
         run(directory, port or running.free_ports(count), Voice(console()), engine, SMALL if small else DEMO)
-    except StoryBroken as why:
-        err.print(f"[red]the demo broke:[/red] {why}")
-        raise typer.Exit(REFUSED) from why
-    finally:
-        if stop:
-            running.stop(directory)

@@ -14,10 +14,10 @@ import typer
 from commonward.apps import settings as node_settings
 from commonward.apps.api.client import ControlClient
 from commonward.apps.cli import consents, patient_log
+from commonward.apps.cli.languages import PatientsLanguage
 from commonward.apps.cli.output import AsJson, Data, Wallet, emit, fail
 from commonward.apps.cli.plain import plain
 from commonward.apps.cli.wallets import (
-    Language,
     PinFile,
     Session,
     Yes,
@@ -25,12 +25,12 @@ from commonward.apps.cli.wallets import (
     session,
     telling,
     to_handle,
-    words_for,
 )
 from commonward.apps.founding import CONSORTIUM, GENESIS
 from commonward.apps.settings import Address
 from commonward.apps.signing.sheet import BadSheet, Sheet, print_sheet, read_sheet
 from commonward.apps.signing.wallet import Site, WalletFolder, keep_sealing_key, write_atomically
+from commonward.apps.signing.words import Words
 from commonward.apps.wiring import SystemEntropy
 from commonward.ledger.consent import EndMandate, StopRecovery
 from commonward.ledger.ids import Digest, Handle, MemberId, parse_digest, parse_member_id
@@ -72,11 +72,11 @@ def new(
     recover: Annotated[str, typer.Option(help="Make a wallet with a new passkey for this lost handle.")] = "",
     sheet: Annotated[Path | None, typer.Option(help="The recovery sheet, typed into a file.")] = None,
     pin_file: PinFile = None,
-    lang: Language = "en",
+    lang: PatientsLanguage = "en",
     as_json: AsJson = False,
 ) -> None:
     """Make a wallet with a passkey, and the request that a member's desk enrols it by."""
-    words = words_for(lang)
+    words = Words(lang)
     with telling():
         genesis, site = _public(consortium, page)
         purpose, handle, sealing = _meant(represent, recover, sheet)
@@ -134,7 +134,7 @@ def _meant(represent: str, recover: str, sheet: Path | None) -> tuple[PasskeyPur
 
 
 @_patient.command()
-def show(wallet: Wallet, pin_file: PinFile = None, lang: Language = "en", as_json: AsJson = False) -> None:
+def show(wallet: Wallet, pin_file: PinFile = None, lang: PatientsLanguage = "en", as_json: AsJson = False) -> None:
     """What the wallet is and what the ledger knows of its handle; lets members keep the wrapped sealing key."""
     with session(wallet, pin_file, lang) as it:
         emit(asyncio.run(_standing(it)), as_json=as_json, text=_standing_text(it))
@@ -179,7 +179,7 @@ def _standing_text(it: Session) -> str:
 
 
 @_patient.command("sheet")
-def sheet_(wallet: Wallet, pin_file: PinFile = None, lang: Language = "en") -> None:
+def sheet_(wallet: Wallet, pin_file: PinFile = None, lang: PatientsLanguage = "en") -> None:
     """Print the recovery sheet. Whoever has it can read what is sealed to the patient, and sign nothing."""
     with session(wallet, pin_file, lang) as it:
         kept = it.patient.kept
@@ -279,7 +279,7 @@ def end(
     passkey: Annotated[str, typer.Option(help="Whose mandate; this wallet's own, or the only one, without.")] = "",
     reason: Annotated[str, typer.Option(help="Committed to, not shown.")] = "",
     pin_file: PinFile = None,
-    lang: Language = "en",
+    lang: PatientsLanguage = "en",
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
@@ -358,7 +358,7 @@ def _bytes(path: Path) -> bytes:
 
 @_recovery.command()
 def stop(
-    wallet: Wallet, pin_file: PinFile = None, lang: Language = "en", yes: Yes = False, as_json: AsJson = False
+    wallet: Wallet, pin_file: PinFile = None, lang: PatientsLanguage = "en", yes: Yes = False, as_json: AsJson = False
 ) -> None:
     """Object to a recovery under way: any live passkey of the handle can."""
     with session(wallet, pin_file, lang, yes=yes) as it:

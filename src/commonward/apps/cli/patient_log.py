@@ -6,9 +6,10 @@ import asyncio
 
 import typer
 
+from commonward.apps.cli.languages import PatientsLanguage
 from commonward.apps.cli.output import AWAY, REFUSED, AsJson, Wallet, emit
 from commonward.apps.cli.plain import plain
-from commonward.apps.cli.wallets import Language, PinFile, Session, session
+from commonward.apps.cli.wallets import PinFile, Session, session
 from commonward.ledger.rules import Role
 from commonward.workflows.breakglass import GlassNotice
 from commonward.workflows.messages import MarkState, PatientMark
@@ -23,7 +24,7 @@ def add_to(app: typer.Typer) -> None:
     app.command("notices")(notices)
 
 
-def log(wallet: Wallet, pin_file: PinFile = None, lang: Language = "en", as_json: AsJson = False) -> None:
+def log(wallet: Wallet, pin_file: PinFile = None, lang: PatientsLanguage = "en", as_json: AsJson = False) -> None:
     """Who saw what, custodian by custodian, checked against the ledger.
 
     Exit 1 if the list has a gap or a mark does not fit, 3 if a custodian did not answer.
@@ -107,7 +108,7 @@ def _mark(it: Session, mark: PatientMark) -> list[str]:
     return lines
 
 
-def notices(wallet: Wallet, pin_file: PinFile = None, lang: Language = "en", as_json: AsJson = False) -> None:
+def notices(wallet: Wallet, pin_file: PinFile = None, lang: PatientsLanguage = "en", as_json: AsJson = False) -> None:
     """What happened without the patient's asking: glass broken, a recovery under way, mandates, links, receipts."""
     with session(wallet, pin_file, lang) as it:
         found = asyncio.run(_read(it))

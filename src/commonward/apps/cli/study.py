@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import io
+import webbrowser
 from pathlib import Path
 from typing import Annotated
 
@@ -14,10 +15,12 @@ from commonward.apps import settings as node_settings
 from commonward.apps.api.client import ControlClient
 from commonward.apps.cli import study_judging, study_results, study_running, study_statistics
 from commonward.apps.cli.groups import group
-from commonward.apps.cli.output import AsJson, Data, emit, fail
+from commonward.apps.cli.languages import Language
+from commonward.apps.cli.output import AsJson, Data, emit, fail, save
 from commonward.apps.cli.plain import plain
 from commonward.apps.cli.study_shown import Which, full, page, shown
 from commonward.apps.studies.file import BadStudyFile, read
+from commonward.apps.studies.look_page import render_look
 
 Staff = Annotated[str, typer.Option(help="The number of whose certificate signs.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
@@ -154,11 +157,30 @@ def _patients(path: Path) -> list[dict[str, str]]:
     return [{"system": system.strip(), "patient": patient.strip()} for system, patient in rows]
 
 
-def look(data: Data, study: Which, as_json: AsJson = False) -> None:
-    """What this site's own rows look like to the study, and what is odd about them. Seen here alone."""
+def look(
+    data: Data,
+    study: Which,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Write it as an HTML page that needs nothing else, into this file."),
+    ] = None,
+    lang: Language = "en",
+    show: Annotated[bool, typer.Option("--open", help="Also open that page in the browser.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """What this site's own rows look like to the study, what is odd about them, and what to do. Seen here alone."""
     node = ControlClient(node_settings.load(data), timeout_s=600.0)
-    found = node.get(f"/studies/{full(node, study)}/look")
-    emit(found, as_json=as_json, text=page(found))
+    wanted = full(node, study)
+    if show and out is None:
+        out = Path(f"study-{wanted[:12]}-look.html")
+    found = node.get(f"/studies/{wanted}/look")
+    if out is None:
+        emit(found, as_json=as_json, text=page(found, lang))
+        return
+    save(out, render_look(found, lang, found["now"]).encode())
+    emit({**found, "file": str(out)}, as_json=as_json, text=f"Wrote {plain(str(out))}. Keep it in the hospital.")
+    if show:
+        webbrowser.open(out.resolve().as_uri())
 
 
 def enrol(
@@ -166,6 +188,7 @@ def enrol(
     study: Which,
     staff: Staff,
     words: Annotated[str, typer.Option(help="By whose decision. Kept here; the ledger has a commitment.")],
+    lang: Language = "en",
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
@@ -174,7 +197,7 @@ def enrol(
     wanted = full(node, study)
     seen = node.get(f"/studies/{wanted}/look")
     if not as_json:
-        emit({}, as_json=False, text=page(seen))
+        emit({}, as_json=False, text=page(seen, lang))
     if not yes and (as_json or not typer.confirm("Take part with these rows?", err=True)):
         fail("expected --yes where nobody can be asked" if as_json else "Nothing was done.")
     done = node.post(f"/studies/{wanted}/enrol", {"words": words, "staff": staff, "seen": seen["digest"]})

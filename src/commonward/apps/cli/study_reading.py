@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from commonward.adapters.flower import BUNDLED, FlowerLearner, digest_of
+from commonward.apps.cli.languages import Language
 from commonward.apps.cli.output import REFUSED, AsJson, emit, fail, save
 from commonward.apps.cli.plain import plain
-from commonward.apps.studies.words import LANGUAGES
 from commonward.records.images.photograph import PATHOGENS
 from commonward.records.images.reading import Reading
 from commonward.records.images.triage import ALWAYS_EN, ALWAYS_ZH, Advice, advise
@@ -58,15 +58,13 @@ def read(
     heat_map: Annotated[
         Path | None, typer.Option("--map", help="Write a PNG that shows where the model looked.")
     ] = None,
-    lang: Annotated[str, typer.Option("--lang", help="en or zh.")] = "en",
+    lang: Language = "en",
     as_json: AsJson = False,
 ) -> None:
     """Read one photograph with a study's model: chances, what to do next, and where the model looked.
 
     Not a medical device. Exit 1: the photograph cannot be judged and should be taken again.
     """
-    if lang not in LANGUAGES:
-        fail(f"expected --lang {' or '.join(LANGUAGES)}, got {plain(lang)}")
     weights = _model(_bytes(model, MAX_MODEL))
     data = _bytes(photograph, MAX_PHOTOGRAPH)
     try:

@@ -13,11 +13,11 @@ import typer
 from commonward.apps import settings as node_settings
 from commonward.apps.api.client import ControlClient, NodeRefused
 from commonward.apps.cli import study_reading
+from commonward.apps.cli.languages import Language
 from commonward.apps.cli.output import REFUSED, AsJson, Data, emit, fail, save
 from commonward.apps.cli.plain import plain, size
 from commonward.apps.cli.study_shown import Which, full
 from commonward.apps.studies.report import for_others, render
-from commonward.apps.studies.words import LANGUAGES
 from commonward.apps.verify_model import LINEAGE_SUFFIX, MODEL_SUFFIX, judged
 
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="The file to write; without, one named after the study.")]
@@ -26,7 +26,6 @@ _SAID: Final = {
     False: "NOT what this member made itself: `commonward study dispute`",
     None: "not held against anything here",
 }
-Language = Annotated[str, typer.Option("--lang", help="en or zh.")]
 
 
 def add_to(studies: typer.Typer) -> None:
@@ -70,7 +69,6 @@ def verify(
 
     Exit 0: all of it holds. Exit 1: it does not, or a round cannot be computed again here any more.
     """
-    _language(lang)
     node = ControlClient(node_settings.load(data), timeout_s=600.0)
     wanted = full(node, study)
     found = node.get(f"/studies/{wanted}/result")
@@ -113,7 +111,6 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Write the report of a study: one HTML page that needs nothing else. At a site, with what the site knows."""
-    _language(lang)
     node = ControlClient(node_settings.load(data), timeout_s=600.0)
     wanted = full(node, study)
     found = node.get(f"/studies/{wanted}")
@@ -132,8 +129,3 @@ def report(
     )
     if show:
         webbrowser.open(path.resolve().as_uri())
-
-
-def _language(lang: str) -> None:
-    if lang not in LANGUAGES:
-        fail(f"expected --lang {' or '.join(LANGUAGES)}, got {plain(lang)}")

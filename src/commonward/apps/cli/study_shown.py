@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Annotated, Any, NoReturn
 
 import typer
+from rich.cells import cell_len, set_cell_size
 
 from commonward.apps.api.client import ControlClient
 from commonward.apps.cli.output import REFUSED, err
 from commonward.apps.cli.plain import plain, when
+from commonward.apps.studies.look import odd_told
 from commonward.apps.studies.look_pictures import camera_table
+from commonward.apps.studies.words import Text, class_in, words_in
 
 __all__ = ["Which", "full", "page", "refused", "shown"]
 
@@ -76,38 +79,56 @@ def _round(each: dict[str, Any]) -> str:
     )
 
 
-def _class(label: str, each: dict[str, Any]) -> str:
-    beside = "" if each["proposer"] is None else f"; {each['proposer']:.0%} at the proposer"
-    share = "none" if each["share"] is None else f"{each['share']:.0%} ({each['low']:.0%} to {each['high']:.0%})"
-    return f"    {plain(label)} {plain(each['class']):<12} {each['count']:>6} rows, {share}{beside}"
+def _class(text: Text, label: str, each: dict[str, Any]) -> str:
+    share = text("look-terminal-none")
+    if each["share"] is not None:
+        between = text("range", low=f"{each['low']:.0%}", high=f"{each['high']:.0%}")
+        share = f"{each['share']:.0%} ({between})"
+    said = text("look-terminal-class", count=f"{each['count']:>6}", share=share)
+    return f"    {plain(label)} {_wide(class_in(text, each['class']), 12)} {said}{_proposers(text, each['proposer'])}"
+
+
+def _proposers(text: Text, there: float | None) -> str:
+    return "" if there is None else text("look-terminal-proposer", share=f"{there:.0%}")
+
+
+def _wide(said: str, cells: int, *, right: bool = False) -> str:
+    """Cut or filled to so many columns of a terminal, of which a Chinese letter takes two. Safe for it."""
+    said = plain(said if cell_len(said) <= cells else set_cell_size(said, cells))
+    room = " " * max(0, cells - cell_len(said))
+    return room + said if right else said + room
 
 
 def _cells(row: list[str]) -> list[str]:
-    return [f"{plain(row[0][:28]):<28}", *(f"{plain(each[:10]):>10}" for each in row[1:])]
+    return [_wide(row[0], 28), *(_wide(each, 10, right=True) for each in row[1:])]
 
 
-def page(found: dict[str, Any]) -> str:
+def page(found: dict[str, Any], language: str = "en") -> str:
     """A site's own rows."""
-    lines = [
-        f"[bold]{plain(found['title'])}[/bold]: {found['rows']} rows here, {found['consents']} consents open",
-        f"    {'column':<20} {'missing':>8} {'values':>8} {'least':>10} {'median':>10} {'most':>10}",
-    ]
+    text = words_in(language)
+    names = [text("look-column"), text("look-missing"), text("look-terminal-values")]
+    names += [text(f"look-{each}") for each in ("least", "median", "most")]
+    sizes = (20, 8, 8, 10, 10, 10)
+    head = [_wide(each, size, right=size != 20) for each, size in zip(names, sizes, strict=True)]
+    titled = text("look-terminal", title=plain(found["title"]), rows=found["rows"], consents=found["consents"])
+    lines = [f"[bold]{titled}[/bold]", "    " + " ".join(head)]
     for each in found["columns"]:
-        numbers = " ".join(f"{each[name]:>10.4g}" if name in each else " " * 10 for name in ("least", "median", "most"))
-        lines.append(f"    {plain(each['name'][:20]):<20} {each['missing']:>8} {each['distinct']:>8} {numbers}")
+        numbers = [f"{each[name]:.4g}" if name in each else "" for name in ("least", "median", "most")]
+        cells = [str(each["missing"]), str(each["distinct"]), *numbers]
+        row = [_wide(said, size, right=True) for said, size in zip(cells, sizes[1:], strict=True)]
+        lines.append(f"    {_wide(each['name'], 20)} {' '.join(row)}")
     label = found["label"]
     if label is not None and label["share"] is not None:
-        beside = "" if label["proposer"] is None else f"; {label['proposer']:.0%} at the proposer"
-        lines.append(
-            f"    {plain(label['name'])} above 0 in {label['share']:.0%} ({label['low']:.0%} to {label['high']:.0%})"
-            f" of rows{beside}"
-        )
+        said = text("look-terminal-label", name=plain(label["name"]), share=f"{label['share']:.0%}",
+                    low=f"{label['low']:.0%}", high=f"{label['high']:.0%}")  # fmt: skip
+        lines.append(f"    {said}{_proposers(text, label['proposer'])}")
     if found.get("classes"):
-        lines += [_class(found["classes"]["name"], each) for each in found["classes"]["shares"]]
+        lines += [_class(text, found["classes"]["name"], each) for each in found["classes"]["shares"]]
     if found.get("cameras"):
-        head, rows = camera_table(found)
+        head, rows = camera_table(found, text)
         lines += ["    " + " ".join(_cells(each)) for each in (head, *rows)]
     if found.get("pictures"):
-        lines.append(f"    {found['pictures']['read']} pictures read, {len(found['pictures']['copies'])} pairs alike")
-    lines += [f"    [yellow]![/yellow] {plain(each)}" for each in found["warnings"]] or ["    Nothing odd was found."]
-    return "\n".join(lines)
+        pictures = found["pictures"]
+        lines.append(f"    {text('look-terminal-pictures', read=pictures['read'], copies=len(pictures['copies']))}")
+    odd = [f"    [yellow]![/yellow] {plain(odd_told(text, each))}" for each in found["odd"]]
+    return "\n".join([*lines, *(odd or [f"    {text('look-fine')}"])])

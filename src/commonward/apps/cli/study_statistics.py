@@ -10,12 +10,11 @@ from rich.table import Table
 
 from commonward.apps import settings as node_settings
 from commonward.apps.api.client import ControlClient
-from commonward.apps.cli.output import AsJson, Data, emit, fail, out
+from commonward.apps.cli.languages import Language
+from commonward.apps.cli.output import AsJson, Data, emit, out
 from commonward.apps.cli.plain import plain
-from commonward.apps.cli.study_results import Language
 from commonward.apps.cli.study_shown import Which, full, refused
 from commonward.apps.studies.table_words import bin_name, brief, pool_name, said, without_empty
-from commonward.apps.studies.words import LANGUAGES
 
 
 def add_to(studies: typer.Typer) -> None:
@@ -35,8 +34,6 @@ def result(
 
     At a site, at its proposer, and at members who may view what comes out. Exit 1: there is none, or none yet.
     """
-    if lang not in LANGUAGES:
-        fail(f"expected --lang {' or '.join(LANGUAGES)}, got {plain(lang)}")
     node = ControlClient(node_settings.load(data), timeout_s=120.0)
     wanted = full(node, study)
     found = node.get(f"/studies/{wanted}/tables")

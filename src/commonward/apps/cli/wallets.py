@@ -19,7 +19,7 @@ from commonward.apps.signing.passkey import NotVerified, WrongRelyingParty
 from commonward.apps.signing.proven import NotProven
 from commonward.apps.signing.signer import Declined, NotWhatIsShown, Shown
 from commonward.apps.signing.wallet import KeptPatient, WalletFolder
-from commonward.apps.signing.words import LANGUAGES, Words
+from commonward.apps.signing.words import Words
 from commonward.apps.wiring import SystemEntropy, WallClock
 from commonward.ledger.ids import ConsentId, Handle, parse_consent_id, parse_handle
 from commonward.records.rules import RuleError
@@ -31,7 +31,6 @@ PinFile = Annotated[
     Path | None,
     typer.Option("--pin-file", envvar="COMMONWARD_PIN_FILE", help="A file with the wallet's PIN; asked for without."),
 ]
-Language = Annotated[str, typer.Option("--lang", envvar="COMMONWARD_LANG", help="en or zh.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Sign what is shown without asking.")]
 
 
@@ -61,13 +60,6 @@ class Session:
     def warn(self) -> None:
         for line in self.warnings():
             err.print(f"[yellow]{plain(line)}[/yellow]")
-
-
-def words_for(language: str) -> Words:
-    """Ends the command for a language there is no catalogue of."""
-    if language not in LANGUAGES:
-        fail(f"expected --lang {' or '.join(LANGUAGES)}, got {plain(language)}")
-    return Words(language)
 
 
 def read_pin(pin_file: Path | None, *, twice: bool = False) -> bytes:
@@ -120,7 +112,7 @@ def telling() -> Iterator[None]:
 @contextmanager
 def session(folder: Path, pin_file: Path | None, language: str, *, yes: bool = False) -> Iterator[Session]:
     """Opens a wallet and a gate to all members."""
-    words = words_for(language)
+    words = Words(language)
     with telling():
         wallet = WalletFolder.open(folder, read_pin(pin_file))
         try:

@@ -3,6 +3,9 @@
 It is made of this site's rows alone and shown to this site alone. What it warns of are the things that have spoiled
 models before: a label or class that is much rarer or commoner here than where the study was written, columns that are
 always the same or never there, zeros that stand for "not measured", and of photographs what `look_pictures` says.
+
+What looks odd is kept as facts (`odd`: a kind and what it is about), so that it can be told in any language
+(`odd_told`); `warnings` are the same in English sentences.
 """
 
 from __future__ import annotations
@@ -13,11 +16,12 @@ from math import sqrt
 from statistics import median
 from typing import Any, Final
 
-from commonward.apps.studies.look_pictures import Pictures, cameras, pictured
+from commonward.apps.studies.look_pictures import DEVICE, Odd, Pictures, cameras, pictured
+from commonward.apps.studies.words import Text, class_in, words_in
 from commonward.ledger.encoding import Digest, digest
 from commonward.records.table import Cell, Table, Type
 
-__all__ = ["look", "page_digest", "wilson"]
+__all__ = ["look", "odd_told", "page_digest", "wilson"]
 
 _LABEL: Final = "commonward study look v1"
 _SHIFT: Final = 0.15
@@ -61,83 +65,95 @@ def look(
         classes: of a label that is a class: each one's share at the proposer, of a thousand.
         pictures: where the table has photographs, what was seen of them.
     """
-    columns = [_column(each.name, each.type, table.cells(each.name)) for each in table.columns]
-    warnings = [warning for each in columns for warning in each["warnings"]]
+    odd: list[Odd] = []
+    columns = [_column(each.name, each.type, table.cells(each.name), odd) for each in table.columns]
     if not len(table):
-        warnings.append("no rows: nobody's consent to this study is open here, or the views find nothing of theirs")
+        odd.append({"what": "no-rows"})
     elif len(table) < _FEW_ROWS:
-        warnings.append(f"only {len(table)} rows: what is learnt here will be mostly chance")
-    lacking = sorted(set(wanted) - set(table.names))
-    warnings += [f"{each}: the learner reads it, and the study's views do not give it" for each in lacking]
+        odd.append({"what": "few-rows", "rows": len(table)})
+    odd += [{"what": "lacking", "name": each} for each in sorted(set(wanted) - set(table.names))]
     types = {each.name: each.type for each in table.columns}
     is_class = types.get(label) is Type.TEXT
     found: dict[str, Any] = {
         "rows": len(table),
         "consents": consents,
         "columns": columns,
-        "label": _shift(table, label, expected, warnings) if label in types and not is_class else None,
-        "classes": _classes(table, label, classes or {}, warnings) if is_class else None,
-        "cameras": cameras(table, label if is_class else "", warnings),
-        "pictures": None if pictures is None else pictured(pictures, warnings),
-        "warnings": warnings,
+        "label": _shift(table, label, expected, odd) if label in types and not is_class else None,
+        "classes": _classes(table, label, classes or {}, odd) if is_class else None,
+        "cameras": cameras(table, label if is_class else "", odd),
+        "pictures": None if pictures is None else pictured(pictures, odd),
+        "odd": odd,
     }
-    return {**found, "digest": page_digest(found).hex()}
+    english = words_in("en")
+    return {**found, "digest": page_digest(found).hex(), "warnings": [odd_told(english, each) for each in odd]}
+
+
+def odd_told(text: Text, odd: Odd) -> str:
+    """One of `odd` as a sentence in a language. Shares are fractions; classes are called as readers call them."""
+    facts: dict[str, str] = {}
+    for key, value in odd.items():
+        if key == "class":
+            facts[key] = class_in(text, value)
+        elif key == "pairs":
+            facts[key] = text("odd-pairs").join(text("odd-pair", first=one, second=other) for one, other in value)
+        elif isinstance(value, list):
+            facts[key] = text("odd-list").join(value)
+        else:
+            facts[key] = f"{value:.0%}" if isinstance(value, float) else str(value)
+    return text(f"odd-{odd['what']}", **facts)
 
 
 def page_digest(page: dict[str, Any]) -> Digest:
-    """What an officer signs to have seen."""
-    held = {key: value for key, value in page.items() if key != "digest"}
+    """What an officer signs to have seen: the facts, in whatever language they were read."""
+    held = {key: value for key, value in page.items() if key not in ("digest", "warnings")}
     return digest(_LABEL, json.dumps(held, sort_keys=True, separators=(",", ":")).encode())
 
 
-def _column(name: str, kind: Type, cells: Sequence[Cell]) -> dict[str, Any]:
+def _column(name: str, kind: Type, cells: Sequence[Cell], odd: list[Odd]) -> dict[str, Any]:
     present = [each for each in cells if each is not None]
     distinct = len(set(present))
-    warnings = []
     missing = len(cells) - len(present)
     if cells and not present:
-        warnings.append(f"{name}: never there")
+        odd.append({"what": "never", "name": name})
     elif cells and missing / len(cells) >= _MANY_MISSING:
-        warnings.append(f"{name}: missing in {missing} of {len(cells)} rows")
-    elif distinct == 1 and len(cells) > 1 and name != "device":  # one camera is usual; of several, `cameras` tells
-        warnings.append(f"{name}: always the same")
-    said: dict[str, Any] = {
-        "name": name, "type": kind.value, "missing": missing, "distinct": distinct, "warnings": warnings
-    }  # fmt: skip
+        odd.append({"what": "missing", "name": name, "missing": missing, "of": len(cells)})
+    elif distinct == 1 and len(cells) > 1 and name != DEVICE:  # one camera is usual; of several, `cameras` tells
+        odd.append({"what": "same", "name": name})
+    said: dict[str, Any] = {"name": name, "type": kind.value, "missing": missing, "distinct": distinct}
     if kind in (Type.INTEGER, Type.DECIMAL, Type.BOOLEAN) and present:
         numbers = [float(each) for each in present if isinstance(each, bool | int | float)]
         zeros = sum(each == 0 for each in numbers)
         said |= {"least": min(numbers), "median": median(numbers), "most": max(numbers), "zeros": zeros}
         others = [each for each in numbers if each != 0]
         if zeros and len(set(others)) >= 10 and min(others) > 0 and min(others) > _ISOLATED * median(others):
-            warnings.append(f"{name}: {zeros} zeros, far below every other value: do they stand for not measured?")
+            odd.append({"what": "zeros", "name": name, "zeros": zeros})
     return said
 
 
-def _shift(table: Table, label: str, expected: int | None, warnings: list[str]) -> dict[str, Any]:
+def _shift(table: Table, label: str, expected: int | None, odd: list[Odd]) -> dict[str, Any]:
     cells = [float(each) for each in table.cells(label) if isinstance(each, bool | int | float)]
     above = sum(each > 0 for each in cells)
     low, high = wilson(above, len(cells))
     share = above / len(cells) if cells else None
     if cells and above in (0, len(cells)):
-        warnings.append(f"{label}: every row here has the same label, so nothing can be judged by these rows alone")
+        odd.append({"what": "one-label", "name": label})
     if share is not None and expected is not None:
         far = abs(share - expected / 1000) > _SHIFT and not low <= expected / 1000 <= high
         if far:
-            warnings.append(f"{label}: above 0 in {share:.0%} of rows here, {expected / 1000:.0%} at the proposer")
+            odd.append({"what": "label", "name": label, "here": share, "there": expected / 1000})
     return {"name": label, "above_zero": above, "of": len(cells), "share": share, "low": low, "high": high,
             "proposer": None if expected is None else expected / 1000}  # fmt: skip
 
 
-def _classes(table: Table, label: str, expected: Mapping[str, int], warnings: list[str]) -> dict[str, Any] | None:
+def _classes(table: Table, label: str, expected: Mapping[str, int], odd: list[Odd]) -> dict[str, Any] | None:
     """How the classes are shared out here, beside the proposer's."""
     cells = [each for each in table.cells(label) if isinstance(each, str)]
     names = sorted({*cells, *expected})
     if len(names) > _MOST_CLASSES:
-        warnings.append(f"{label}: {len(names)} different values; it does not look like a class")
+        odd.append({"what": "many-classes", "name": label, "count": len(names)})
         return None
     if cells and len(set(cells)) == 1:
-        warnings.append(f"{label}: every row here is {cells[0]}, so nothing can be judged by these rows alone")
+        odd.append({"what": "one-class", "name": label, "class": cells[0]})
     shares = []
     for name in names:
         count = cells.count(name)
@@ -145,10 +161,10 @@ def _classes(table: Table, label: str, expected: Mapping[str, int], warnings: li
         there = expected[name] / 1000 if name in expected else None
         share = count / len(cells) if cells else None
         if expected and there is None:
-            warnings.append(f"{label}: {count} rows are {name}, a class that the proposer does not have")
+            odd.append({"what": "class-new", "name": label, "class": name, "count": count})
         elif cells and there and not count:
-            warnings.append(f"{label}: no row is {name} here; {there:.0%} at the proposer")
+            odd.append({"what": "class-none", "name": label, "class": name, "there": there})
         elif share is not None and there is not None and abs(share - there) > _SHIFT and not low <= there <= high:
-            warnings.append(f"{label}: {name} is {share:.0%} of rows here, {there:.0%} at the proposer")
+            odd.append({"what": "class-share", "name": label, "class": name, "here": share, "there": there})
         shares.append({"class": name, "count": count, "share": share, "low": low, "high": high, "proposer": there})
     return {"name": label, "of": len(cells), "shares": shares}

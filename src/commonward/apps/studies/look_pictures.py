@@ -9,15 +9,20 @@ little else.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from commonward.apps.studies.pictures import looks, picture_columns
+from commonward.apps.studies.words import Text, class_in
 from commonward.records.images.duplicates import Pair
 from commonward.records.table import Table
 from commonward.workflows.training.cohorts import Rows
 
-__all__ = ["DEVICE", "Pictures", "camera_table", "cameras", "pictured", "pictures_of"]
+__all__ = ["DEVICE", "Copy", "Odd", "Pictures", "camera_in", "camera_table", "cameras", "pictured", "pictures_of"]
+
+Odd: TypeAlias = dict[str, Any]
+"""What looks odd: `what` kind it is (`look_words`), and the facts that its sentence names."""
 
 DEVICE: Final = "device"
 """The column that names a picture's camera, in cohorts of photographs."""
@@ -29,6 +34,24 @@ _NAMED: Final = 20
 _UNKNOWN: Final = "unknown"
 
 
+class Copy(NamedTuple):
+    """Two patients with the same picture, or nearly.
+
+    Attributes:
+        pair: the id of the pair, in hex.
+        bits: how many of 256 differ.
+        certain: whether it is one picture beyond doubt.
+        looked: the number of who looked at both and found two patients; "" where nobody did.
+    """
+
+    first: str
+    second: str
+    pair: str
+    bits: int
+    certain: bool
+    looked: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Pictures:
     """One column of pictures.
@@ -37,17 +60,21 @@ class Pictures:
         column: its name.
         read: how many could be read.
         unreadable: patients whose picture could not.
-        copies: (patient, patient, bits that differ, whether the very same file).
+        copies: pairs of patients, those that a person found to be two among them.
     """
 
     column: str
     read: int
     unreadable: tuple[str, ...]
-    copies: tuple[tuple[str, str, int, bool], ...]
+    copies: tuple[Copy, ...]
 
 
-def pictures_of(rows: Rows) -> Pictures | None:
-    """The pictures of a cohort; None where it has none. Reads them: milliseconds each, the first time."""
+def pictures_of(rows: Rows, looked: Mapping[bytes, str] | None = None) -> Pictures | None:
+    """The pictures of a cohort; None where it has none. Reads them: milliseconds each, the first time.
+
+    Args:
+        looked: pairs by their names, to the number of who looked at both and found two patients.
+    """
     columns = picture_columns(rows.table)
     if not columns:
         return None
@@ -56,49 +83,45 @@ def pictures_of(rows: Rows) -> Pictures | None:
     def patient(at: int) -> str:
         return rows.patients[at] if rows.patients else f"row {at}"
 
-    def named(pair: Pair) -> tuple[str, str, int, bool]:
-        return patient(pair.first), patient(pair.second), pair.distance, pair.exact
+    def named(pair: Pair) -> Copy:
+        who = "" if pair.certain else (looked or {}).get(pair.name, "")
+        return Copy(patient(pair.first), patient(pair.second), pair.name.hex(), pair.distance, pair.certain, who)
 
     return Pictures(
         columns[0], len(found.at), tuple(patient(at) for at in found.unreadable), tuple(map(named, rows.copies))
     )
 
 
-def pictured(pictures: Pictures, warnings: list[str]) -> dict[str, Any]:
-    """The page's part on pictures; adds what is odd to the warnings."""
-    if pictures.unreadable:
-        warnings.append(
-            f"{pictures.column}: {len(pictures.unreadable)} cannot be read as a JPEG or PNG picture: of the patients "
-            f"{', '.join(pictures.unreadable[:_NAMED])}"
-        )
-    for exact, words, so in (
-        (True, "the same picture under two patients", "the study does not take this site in while that is so"),
-        (False, "nearly the same picture under two patients",
-         "the study does not take this site in where one is to learn from and the other to judge by"),
-    ):  # fmt: skip
-        found = [each for each in pictures.copies if each[3] is exact]
+def pictured(pictures: Pictures, odd: list[Odd]) -> dict[str, Any]:
+    """The page's part on pictures; adds what is odd."""
+    name, unreadable = pictures.column, pictures.unreadable
+    if unreadable:
+        patients = list(unreadable[:_NAMED])
+        odd.append({"what": "unreadable", "name": name, "count": len(unreadable), "patients": patients})
+    for certain, what in ((True, "same-picture"), (False, "near-picture")):
+        found = [each for each in pictures.copies if each.certain is certain and not each.looked]
         if found:
-            named = "; ".join(f"{first} and {second}" for first, second, *_ in found[:_NAMED])
-            warnings.append(f"{pictures.column}: {words}, {len(found)} times: {named}. Mend whose they are: {so}")
+            pairs = [[each.first, each.second] for each in found[:_NAMED]]
+            odd.append({"what": what, "name": name, "count": len(found), "pairs": pairs})
     return {
-        "column": pictures.column,
+        "column": name,
         "read": pictures.read,
-        "unreadable": list(pictures.unreadable),
-        "copies": [{"first": a, "second": b, "bits": bits, "exact": same} for a, b, bits, same in pictures.copies],
+        "unreadable": list(unreadable),
+        "copies": [each._asdict() for each in pictures.copies],
     }
 
 
-def cameras(table: Table, label: str, warnings: list[str]) -> list[dict[str, Any]] | None:
+def cameras(table: Table, label: str, odd: list[Odd]) -> list[dict[str, Any]] | None:
     """Cameras by how many pictures they took, with their classes; None where the cohort names no cameras."""
     if DEVICE not in table.names:
         return None
     taken = [each if isinstance(each, str) and each else _UNKNOWN for each in table.cells(DEVICE)]
     labels = [each if isinstance(each, str) else "" for each in (table.cells(label) if label else [""] * len(taken))]
     if taken and taken.count(_UNKNOWN) > len(taken) / 2:
-        warnings.append(f"{DEVICE}: the camera of most pictures is not known; how cameras differ cannot be seen")
+        odd.append({"what": "camera-unknown", "name": DEVICE})
     by_camera = Counter(taken)
     if label and len(by_camera) > 1:
-        warnings += _one_sided(taken, labels)
+        odd += _one_sided(taken, labels)
     return [
         {"camera": camera, "rows": count, "classes": dict(sorted(
             Counter(name for each, name in zip(taken, labels, strict=True) if each == camera and name).items()
@@ -107,7 +130,7 @@ def cameras(table: Table, label: str, warnings: list[str]) -> list[dict[str, Any
     ]  # fmt: skip
 
 
-def _one_sided(taken: list[str], labels: list[str]) -> list[str]:
+def _one_sided(taken: list[str], labels: list[str]) -> list[Odd]:
     """Classes that come (almost) only from one camera, which has little else to do."""
     found = []
     for name in sorted({each for each in labels if each}):
@@ -119,17 +142,22 @@ def _one_sided(taken: list[str], labels: list[str]) -> list[str]:
             continue
         elsewhere = others.count(camera)
         if elsewhere <= _LITTLE_ELSE * len(others):
-            found.append(
-                f"{DEVICE}: {most} of {every} pictures of {name} are from {camera}, and of the other classes "
-                f"{elsewhere} of {len(others)}: a model may learn the camera instead of the disease"
-            )
+            found.append({
+                "what": "camera-class", "name": DEVICE, "class": name, "camera": camera, "count": most, "of": every,
+                "elsewhere": elsewhere, "others": len(others),
+            })  # fmt: skip
     return found
 
 
-def camera_table(page: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+def camera_in(text: Text, name: str) -> str:
+    """A camera as a reader calls it."""
+    return text("own-none") if name == _UNKNOWN else name
+
+
+def camera_table(page: dict[str, Any], text: Text) -> tuple[list[str], list[list[str]]]:
     """The page's cameras as a table of texts: its head, and a row for each camera."""
     found = page.get("cameras") or []
     names = sorted({name for each in found for name in each["classes"]})
-    head = ["camera", "rows", *names]
-    return head, [[each["camera"], str(each["rows"]), *(str(each["classes"].get(name, 0)) for name in names)]
-                  for each in found]  # fmt: skip
+    head = [text("camera"), text("class-rows"), *(class_in(text, name) for name in names)]
+    return head, [[camera_in(text, each["camera"]), str(each["rows"]),
+                   *(str(each["classes"].get(name, 0)) for name in names)] for each in found]  # fmt: skip

@@ -14,8 +14,7 @@ from commonward.apps.studies import report_model, report_road
 from commonward.apps.studies.card import card
 from commonward.apps.studies.plainly import plainly
 from commonward.apps.studies.report_own import own
-from commonward.apps.studies.report_parts import Page, best_of
-from commonward.apps.studies.report_style import POLICY, STYLE
+from commonward.apps.studies.report_parts import Page, best_of, document
 from commonward.apps.studies.statistics import add_tables
 from commonward.apps.studies.words import words_in
 
@@ -51,14 +50,7 @@ def render(study: dict[str, Any], language: str = "en", made: int | None = None)
     report_road.rounds(page, study)
     if not sums:
         card(page, study, best)
-    return (
-        f'<!doctype html>\n<html lang="{"zh-CN" if language == "zh" else "en"}"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta name="referrer" content="no-referrer">'
-        f"<title>{escape(page.label(study['title']))}</title><style>{STYLE}</style></head><body><main>"
-        f"{_head(page, study, made)}{_contents(page)}{page.body()}</main></body></html>\n"
-    )
+    return document(page, study["title"], _head(page, study, made))
 
 
 def for_others(study: dict[str, Any]) -> dict[str, Any]:
@@ -75,13 +67,8 @@ def _head(page: Page, study: dict[str, Any], made: int | None) -> str:
     about = f"<p>{escape(study['about'])}</p>" if study["about"] else ""
     when = "" if made is None else datetime.fromtimestamp(made / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
     by = page.note(text("made", member=study.get("member", "?"), time=when)) if made is not None else ""
-    banner = f'<p class="banner" role="note">{escape(text("synthetic-banner"))}</p>' if page.synthetic else ""
     return (
         f'<header><div class="soft">{escape(text("report"))}{page.mark}</div><h1>{escape(study["title"])}</h1>{about}'
-        f'<div class="mono soft">{escape(study["study"])}</div>{by}{page.note(text("no-claim"))}</header>{banner}'
+        f'<div class="mono soft">{escape(study["study"])}</div>{by}{page.note(text("no-claim"))}</header>'
+        f"{page.banner()}"
     )
-
-
-def _contents(page: Page) -> str:
-    links = "".join(f'<li><a href="#{name}">{escape(heading)}</a></li>' for name, heading in page.sections)
-    return f'<nav aria-label="{escape(page.text("contents"))}"><ul>{links}</ul></nav>'

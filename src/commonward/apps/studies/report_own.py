@@ -7,12 +7,17 @@ that travels.
 from __future__ import annotations
 
 from html import escape
-from typing import Any
+from typing import Any, Final
 
+from commonward.apps.studies.look import odd_told
+from commonward.apps.studies.look_pictures import camera_in
 from commonward.apps.studies.report_parts import Page, cell, number, share
 from commonward.apps.studies.words import class_in
 
 __all__ = ["own"]
+
+_NAMING: Final = frozenset({"unreadable", "same-picture", "near-picture"})
+"""Kinds of odd things whose sentences name patients."""
 
 
 def own(page: Page, study: dict[str, Any]) -> None:
@@ -40,10 +45,11 @@ def _facts(page: Page, look: dict[str, Any]) -> list[str]:
         beside = text("own-none") if label["proposer"] is None else share(label["proposer"])
         facts.append(text("own-label", name=label["name"], share=share(label["share"]), low=share(label["low"]),
                           high=share(label["high"]), proposer=beside))  # fmt: skip
-    pictures, odd = look.get("pictures"), list(look["warnings"])
+    odd = [odd_told(text, each) for each in look["odd"] if each["what"] not in _NAMING]
+    pictures = look.get("pictures")
     if pictures:
-        odd = [each for each in odd if not each.startswith(f"{pictures['column']}:")]  # these name patients
-        counts = {"own-unreadable": len(pictures["unreadable"]), "own-copies": len(pictures["copies"])}
+        alike = [each for each in pictures["copies"] if not each["looked"]]
+        counts = {"own-unreadable": len(pictures["unreadable"]), "own-copies": len(alike)}
         odd += [text(key, count=count) for key, count in counts.items() if count]
     return facts + ([text("own-odd", what=each) for each in odd] or [text("own-fine")])
 
@@ -88,7 +94,7 @@ def _cameras(page: Page, look: dict[str, Any]) -> str:
     rows = []
     for each in found:
         classes = ", ".join(f"{class_in(text, name)} {count}" for name, count in each["classes"].items())
-        rows.append([cell(each["camera"]), cell(each["rows"], numeric=True), cell(classes or "-")])
+        rows.append([cell(camera_in(text, each["camera"])), cell(each["rows"], numeric=True), cell(classes or "-")])
     table = page.table([text("camera"), text("class-rows"), text("camera-classes")], rows, caption=text("own-cameras"),
                        marked=True)  # fmt: skip
     return table + page.note(text("own-cameras-note"))

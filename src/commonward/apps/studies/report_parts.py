@@ -7,9 +7,10 @@ from html import escape
 from typing import Any, NamedTuple
 
 from commonward.apps.studies.plots import Series, line, marker
+from commonward.apps.studies.report_style import POLICY, STYLE
 from commonward.apps.studies.words import Text
 
-__all__ = ["Cell", "Page", "best_of", "cell", "names_of", "number", "share"]
+__all__ = ["Cell", "Page", "best_of", "cell", "document", "names_of", "number", "share"]
 
 
 class Cell(NamedTuple):
@@ -97,6 +98,12 @@ class Page:
     def raw(self, html: str) -> None:
         self._html.append(html)
 
+    def banner(self) -> str:
+        """That the records are no real patients'; nothing where they are. HTML."""
+        if not self.synthetic:
+            return ""
+        return f'<p class="banner" role="note">{escape(self.text("synthetic-banner"))}</p>'
+
     def body(self) -> str:
         return "".join(self._html)
 
@@ -176,6 +183,21 @@ class Page:
                       last=number(each.points[-1][1]), end=f"{each.points[-1][0]:g}")
             for each in series if each.points
         )  # fmt: skip
+
+
+def document(page: Page, title: str, head: str) -> str:
+    """The whole file: what stands above the sections (`head`, HTML), the contents, the sections. It needs nothing else,
+    and says so itself."""
+    links = "".join(f'<li><a href="#{name}">{escape(heading)}</a></li>' for name, heading in page.sections)
+    contents = f'<nav aria-label="{escape(page.text("contents"))}"><ul>{links}</ul></nav>'
+    return (
+        f'<!doctype html>\n<html lang="{"zh-CN" if page.language == "zh" else "en"}"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="referrer" content="no-referrer">'
+        f"<title>{escape(page.label(title))}</title><style>{STYLE}</style></head><body><main>"
+        f"{head}{contents}{page.body()}</main></body></html>\n"
+    )
 
 
 def _numeric(at: int, rows: Sequence[Sequence[Cell]]) -> str:

@@ -1,4 +1,5 @@
-"""What a study's report says, in English and Chinese: one catalogue."""
+"""What a study's pages say, in English and Chinese: the report's catalogue, and beside it those of the page before
+enrolment and of the model card, as one."""
 
 # ruff: noqa: E501  # a catalogue reads best with both languages of a text in one place; Chinese has its own commas
 from __future__ import annotations
@@ -6,12 +7,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 
+from commonward.apps.studies.look_words import LOOK
+
 __all__ = ["LANGUAGES", "TEXTS", "Text", "class_in", "words_in"]
 
 LANGUAGES: Final = ("en", "zh")
 Text: TypeAlias = Callable[..., str]
 
-TEXTS: Final[Mapping[str, tuple[str, str]]] = {
+_REPORT: Final[Mapping[str, tuple[str, str]]] = {
     "report": ("Report of a study", "研究报告"),
     "made": ("Made by {member} at {time} from its own copy of the ledger and its own papers.", "由 {member} 于 {time} 根据其自身的账本副本和文件生成。"),
     "no-claim": ("Nothing here is a claim of clinical benefit. A model of a study is not a medical device.", "本报告不构成临床获益的声明。研究所得模型不是医疗器械。"),
@@ -191,6 +194,8 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     "privacy-waived": ("patient-level privacy was waived by the ethics roles", "伦理角色已豁免患者级隐私"),
     "privacy-charged": ("epsilon {epsilon} in all at delta 10^-{delta}, noise attested by each site and not proven", "总 epsilon {epsilon}，delta 10^-{delta}；噪声由各机构声明，未经证明"),
 }  # fmt: skip
+
+TEXTS: Final[Mapping[str, tuple[str, str]]] = {**_REPORT, **LOOK}
 
 
 def words_in(language: str) -> Text:
