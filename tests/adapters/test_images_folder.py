@@ -1,5 +1,6 @@
 """Folders of photographs: read with patients and labels, refused with file and line."""
 
+import struct
 import zlib
 from io import BytesIO
 from pathlib import Path
@@ -46,6 +47,9 @@ def test_a_list_names_patients_labels_eyes_and_devices(tmp_path: Path) -> None:
         (b"file,patient,label\n../outside.png,P,fungal\n", "inside"),
         (b"file,patient,label\nlink.png,P,fungal\n", "inside"),
         (b"file,patient,label\nnone.png,P,fungal\n", "inside"),
+        (b"file,patient,label\na\0b.png,P,fungal\n", "inside"),
+        (b"file,patient,label\n" + b"x" * 300 + b".png,P,fungal\n", "inside"),
+        (b"file,patient,label\nloop.png,P,fungal\n", "inside"),
         (b"\xff\xfe", "UTF-8"),
     ],
 )
@@ -53,6 +57,7 @@ def test_a_wrong_list_is_refused_with_its_line(tmp_path: Path, rows: bytes, name
     put(tmp_path / "outside.png", png(EYES[0].pixels))
     put(tmp_path / "in" / "1.png", png(EYES[0].pixels))
     (tmp_path / "in" / "link.png").symlink_to(tmp_path / "outside.png")
+    (tmp_path / "in" / "loop.png").symlink_to("loop.png")
     with pytest.raises(ImageRefused, match=named):
         list(read_list(put(tmp_path / "in" / "list.csv", rows), PATHOGENS))
 
@@ -102,6 +107,17 @@ def _saved(kind: str, mode: str) -> bytes:
 def test_other_formats_animations_and_damage_are_refused(data: bytes, named: str) -> None:
     with pytest.raises(ImageRefused, match=named):
         decoded(data, "one")
+
+
+def test_a_tag_of_exif_that_no_number_fits_refuses_its_picture_and_stops_no_other() -> None:
+    """Pillow writes EXIF anew to turn a picture; on a tag of another type it raises struct.error, no ValueError."""
+    turned = struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0)
+    sub_ifd_of_doubles = struct.pack("<HHII", 0x014A, 12, 1, 0)
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + turned + sub_ifd_of_doubles + bytes(68)
+    out = BytesIO()
+    Image.fromarray(EYES[0].pixels).save(out, "JPEG", exif=exif)
+    with pytest.raises(ImageRefused, match="whole JPEG or PNG file, got error"):
+        decoded(out.getvalue(), "one")
 
 
 def test_a_bomb_is_refused_by_its_header() -> None:

@@ -193,9 +193,12 @@ def _whole(found: Iterator[Listed | ImageRefused], limits: Limits | None, refuse
 
 def inside(path: Path, root: Path) -> ImageRefused | None:
     """Why not, if it is no file inside the folder: a list or a link must not lead out of what the hospital chose."""
-    if not path.resolve().is_relative_to(_real(root)) or not path.is_file():
-        return ImageRefused(f"{path}: expected a file inside {root}", Why.LISTED)
-    return None
+    try:
+        if path.resolve().is_relative_to(_real(root)) and path.is_file():
+            return None
+    except (OSError, RuntimeError, ValueError):  # a name too long, a link to itself, a zero byte: no file has it
+        pass
+    return ImageRefused(f"{path}: expected a file inside {root}", Why.LISTED)
 
 
 def _real(root: Path) -> Path:

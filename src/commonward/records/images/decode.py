@@ -52,5 +52,8 @@ def decoded(data: bytes, name: str, limits: Limits | None = None) -> Pixels:
         raise ImageRefused(f"{name}: expected a JPEG or PNG file, got {data[:8]!r}...") from cause
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as cause:
         raise ImageRefused(f"{name}: expected at most {asked.pixels} pixels: {cause}", Why.SIZE) from cause
-    except (OSError, ValueError, SyntaxError, Warning, EOFError) as cause:
-        raise ImageRefused(f"{name}: expected a whole JPEG or PNG file: {cause}") from cause
+    except Exception as cause:
+        # Pillow fails in a dozen ways on damaged bytes (struct.error on a tag of EXIF, say): none may stop the others.
+        raise ImageRefused(
+            f"{name}: expected a whole JPEG or PNG file, got {type(cause).__name__}: {cause!s:.200}"
+        ) from cause
