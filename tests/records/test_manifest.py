@@ -90,6 +90,13 @@ def test_no_patient_brings_more_rows_than_the_cap() -> None:
         Manifest(_rows(0, 6, per_patient=3), (), 2, SEED)
 
 
+def test_nor_does_one_by_whom_a_model_is_judged() -> None:
+    """One patient of many pictures would be most of what it is judged by, and the ledger refuses the manifest."""
+    Manifest(_rows(0, 3), _rows(1000, 4, per_patient=2), 2, SEED)
+    with pytest.raises(ManifestError, match="at most 1 rows of one patient"):
+        Manifest(_rows(0, 3), _rows(1000, 4, per_patient=2), 1, SEED)
+
+
 def test_a_site_with_nothing_to_train_on_has_no_manifest() -> None:
     with pytest.raises(ManifestError, match="got none"):
         Manifest((), _rows(0, 3), 1, SEED)

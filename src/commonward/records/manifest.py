@@ -126,7 +126,7 @@ class Manifest:
 
     Args:
         train, test: rows, in any order.
-        row_cap: how many rows one patient, which is one consent, may bring to the training.
+        row_cap: how many rows one patient, which is one consent, may bring, to be learnt from or judged by.
         seed: 32 random bytes, for this manifest alone; test rows that shall keep their root keep theirs.
         test_seed: the seed of the test split; `seed` unless given.
 
@@ -180,7 +180,8 @@ def _check_rows(train: Sequence[Row], test: Sequence[Row], row_cap: int) -> None
         raise ManifestError(f"expected each record once, got {twice[0].hex()} again")
     if both := {row.consent for row in train} & {row.consent for row in test}:
         raise ManifestError(f"expected no patient in both splits, got the patient of consent {min(both).hex()}")
-    consent, most = Counter(row.consent for row in train).most_common(1)[0]
+    # The ledger holds all rows together to the cap, those to test on too: a patient of many would have it refused.
+    consent, most = Counter(row.consent for row in (*train, *test)).most_common(1)[0]
     if most > row_cap:
         raise ManifestError(f"expected at most {row_cap} rows of one patient, got {most} under {consent.hex()}")
 
