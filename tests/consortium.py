@@ -237,6 +237,7 @@ class Consortium:
         self.peers = MemoryPeers()
         self.practice = practice or Practice(cosign_wait_ms=300)
         self.houses: dict[str, House] = {}
+        self._patience: dict[str, int] = {}
 
     async def __aenter__(self) -> Self:
         await self.engine.__aenter__()
@@ -294,13 +295,15 @@ class Consortium:
         await self.engine.settle()
 
     async def ledger_away(self, ms: int) -> None:
-        """Nobody cosigns or orders any more, and time passes."""
-        for name in list(self.houses):
+        """Nobody cosigns or orders any more, and time passes. What is submitted cannot arrive, and is soon given up."""
+        for name, node in self.engine.nodes.items():
             self.engine.cut(name)
+            self._patience[name], node._submit_ms = node._submit_ms, 50
         self.engine.clock.move(ms)
 
     async def ledger_back(self) -> None:
-        for name in self.houses:
+        for name, node in self.engine.nodes.items():
+            node._submit_ms = self._patience[name]
             self.engine.mend(name)
         await self.engine.settle()
         await self.engine.pass_time(31_000)
