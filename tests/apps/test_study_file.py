@@ -41,6 +41,13 @@ def test_lists_of_fractions_in_a_learners_settings_become_q24() -> None:
     assert read(text, "f").protocol.learner_settings == {"mean": (ONE // 2, ONE), "steps": 7}
 
 
+def test_a_setting_that_no_integer_of_ours_holds_is_refused_by_its_line() -> None:
+    for value in ("99999999999999999999999", "[1, 99999999999999999999999]", "[0.5, 1e17]"):
+        text = GIVEN.replace('name = "heart_newton"', f'name = "heart_newton"\n[learner.settings]\nmean = {value}')
+        with pytest.raises(BadStudyFile, match=r"learner.settings.mean: expected a whole number from -2\^63"):
+            read(text, "f")
+
+
 def test_declared_noise_becomes_the_charge_that_approvers_compute_again() -> None:
     noise = "noise = 1.5\nrate = 0.1\nsteps = 20\ndelta = 5"
     text = GIVEN.replace('mode = "masked"', 'mode = "open"').replace('rule = "newton"', 'rule = "fedavg"')
@@ -137,6 +144,16 @@ def test_an_end_is_a_duration_or_a_time_to_come() -> None:
         (('mode = "masked"', 'mode = "open"'), "privacy: expected noise, rate, steps and delta, or waiver"),
         (("waiver = false", "noise = 1.5"), "privacy.rate: expected noise, rate, steps and delta together"),
         (("waiver = false", "waiver = 1"), "privacy.waiver: expected true or false"),
+        (("ridge = 0.01", "ridge = 1e999999999"), "parameters.ridge: expected a number below"),
+        (("ridge = 0.01", "ridge = 1e99999999999999999999"), "not TOML"),
+        (("rounds = 3", f"rounds = 0x{'f' * 5000}"), "rounds: expected a whole number from 1 to 1000, got a number"),
+        (("rounds = 3", f"rounds = {'[' * 5000}{']' * 5000}"), "not TOML"),
+        (("ridge = 0.01", "ridge = 0.01\nf = 1"), "parameters.f: expected none: newton"),
+        (('updates = "5m"', 'updates = "0s"'), "waits.updates: expected from 1s to 30d, got '0s'"),
+        (('votes = "1h"', 'votes = "9999d"'), "waits.votes: expected from 1s to 366d"),
+        (('end = "7d"', 'end = "0s"'), "end: expected a time to come"),
+        (('end = "7d"', 'end = "9999d"'), "end: expected a time to come, within"),
+        (('cohort = "', 'cohort = "\\u0000'), "cohort: expected the name of a file"),
     ],
 )  # fmt: skip
 def test_a_study_file_says_which_line_and_field_is_wrong(change: tuple[str, str], words: str) -> None:

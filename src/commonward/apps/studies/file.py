@@ -18,7 +18,14 @@ from commonward.apps.studies.card_items import KEYS
 from commonward.apps.studies.sections import Section, taken
 from commonward.ledger.ids import BlockTime, Digest, MemberId, StudyId, parse_member_id
 from commonward.ledger.rounds import Mode, ProposeStudy, Rule, Waits, allows, least_sites
-from commonward.ledger.rounds.words import tolerates
+from commonward.ledger.rounds.words import (
+    LONGEST_DISPUTE,
+    LONGEST_ROUND,
+    LONGEST_STUDY,
+    LONGEST_VOTE,
+    SHORTEST_WAIT,
+    tolerates,
+)
 from commonward.records.model import ONE
 from commonward.records.privacy import NOISE_UNIT, RATE_UNIT, PrivacyError, charge
 from commonward.records.rule_parameters import BILLION, AggregationError, Parameters
@@ -38,10 +45,20 @@ _TOP: Final = (
 )  # fmt: skip
 _LEARNER: Final = ("name", "settings")
 _WAITS: Final = {"votes": "7d", "sites": "7d", "updates": "1h", "signatures": "1h", "disputes": "30d"}
+_BOUNDS: Final = {
+    "votes": (SHORTEST_WAIT, LONGEST_VOTE),
+    "sites": (0, LONGEST_VOTE),
+    "updates": (SHORTEST_WAIT, LONGEST_ROUND),
+    "signatures": (SHORTEST_WAIT, LONGEST_ROUND),
+    "disputes": (SHORTEST_WAIT, LONGEST_DISPUTE),
+}
+"""Of the waits, in ms, as the ledger has them (`ledger.rounds.Waits`)."""
 _PRIVACY: Final = ("waiver", "noise", "rate", "steps", "delta")
 MAX_STATEMENT: Final = 4000
 MAX_SITES_MEASURED: Final = 8
 """Up to so many sites, an open study measures what each contributes unless its file says no."""
+_GREATEST: Final = 17
+"""Exponent of ten of a number at most: in billionths it is exact, and no context of decimals overflows."""
 _WHOLE: Final = ("f", "select", "intercept")
 """Parameters of rules that are no fractions."""
 _LEAST: Final = {Rule.NORM_CLIP: 3}
@@ -93,8 +110,9 @@ def read(text: str, name: str, now: datetime | None = None) -> StudyFile:
     """Parse a study file. `name`: how it is called in errors. Raises BadStudyFile."""
     try:
         tree = tomllib.loads(text, parse_float=Decimal)
-    except tomllib.TOMLDecodeError as cause:
-        raise BadStudyFile(f"{name}: not TOML: {cause}") from cause
+    except (ValueError, ArithmeticError, RecursionError) as cause:
+        # Beside TOMLDecodeError: whole numbers of thousands of digits, exponents without end, lists without end.
+        raise BadStudyFile(f"{name}: not TOML: {cause!s:.200}") from cause
     return _Reader(text, name, tree, now or datetime.now(UTC)).study()
 
 
@@ -112,6 +130,8 @@ class _Reader:
             self._bad("rule", f"one that works in mode {mode.name.lower()}: {wanted}", rule.name.lower())
         parameters = self._parameters()
         min_sites = self._number("min_sites", 1, 64)
+        if parameters.f and not tolerates(rule):
+            self._bad("parameters.f", f"none: {rule.name.lower()} withstands no number of false sites", parameters.f)
         if tolerates(rule) and not parameters.f:
             self._bad("parameters.f", f"how many false sites {rule.name.lower()} is to withstand, 1 at least", 0)
         least = max(least_sites(mode, rule, parameters.f), _LEAST.get(rule, 1))
@@ -125,6 +145,8 @@ class _Reader:
         shown = (self._contributions(mode, rule, awaited or min_sites or 0), self._per_site(mode, waiver))
         protocol = self._protocol(parameters, noise, shown)
         cohort = self._text("cohort", 300)
+        if "\0" in cohort:
+            self._bad("cohort", "the name of a file", cohort)
         return StudyFile(
             protocol, cohort, mode, rule, self._number("rounds", 1, 1000) or 0, min_sites, awaited,
             self._number("row_cap", 1, 1 << 20, 1) or 1, self._waits(), self._end(), self._viewers(), waiver,
@@ -199,14 +221,17 @@ class _Reader:
             where = f"learner.settings.{key}"
             if key == "noise" or key in found:
                 self._bad(where, "this in [privacy], from which it is charged", value)
-            if type(value) in (int, str):
+            if type(value) is int:
+                found[key] = self._held(where, value)
+            elif isinstance(value, str):
                 found[key] = value
             elif isinstance(value, bool):
                 found[key] = int(value)
             elif isinstance(value, list) and all(type(each) is int for each in value):
-                found[key] = tuple(value)
+                found[key] = tuple(self._held(where, each) for each in value)
             elif isinstance(value, list) and value and all(type(each) in (int, Decimal) for each in value):
-                found[key] = tuple(self._scaled(where, each, ONE) for each in value)  # a list of fractions is in Q24
+                fractions = (self._scaled(where, each, ONE) for each in value)  # in Q24
+                found[key] = tuple(self._held(where, each) for each in fractions)
             else:
                 self._bad(where, "a whole number, text, or a list of numbers, in the learner's own unit", value)
         return found
@@ -246,10 +271,10 @@ class _Reader:
     def _waits(self) -> Waits:
         given = self._table("waits", tuple(_WAITS), {})
         times = {key: self._duration(f"waits.{key}", given.get(key, usual)) for key, usual in _WAITS.items()}
-        try:
-            return Waits(**times)
-        except ValueError as cause:
-            raise BadStudyFile(f"{self._where('waits')}: {cause}") from cause
+        for key, (least, most) in _BOUNDS.items():
+            if not least <= times[key] <= most:
+                self._bad(f"waits.{key}", f"from {least // 1000}s to {most // DAY}d", given.get(key))
+        return Waits(**times)
 
     def _privacy(self, mode: Mode) -> tuple[Noise | None, bool, int | None]:
         given = self._table("privacy", _PRIVACY, {})
@@ -283,13 +308,15 @@ class _Reader:
     def _end(self) -> int:
         value = self._tree.get("end", "365d")
         if isinstance(value, str):
-            return self._duration("end", value)
+            return self._to_come(self._duration("end", value), value)
         if not isinstance(value, datetime):
             self._bad("end", "a duration like 30d, or a time like 2027-01-31T00:00:00Z", value)
         then = value if value.tzinfo else value.replace(tzinfo=UTC)
-        left = int((then - self._now).total_seconds() * 1000)
-        if left <= 0:
-            self._bad("end", "a time to come", value)
+        return self._to_come(int((then - self._now).total_seconds() * 1000), value)
+
+    def _to_come(self, left: int, value: object) -> int:
+        if not 0 < left <= LONGEST_STUDY:
+            self._bad("end", f"a time to come, within {LONGEST_STUDY // DAY}d", value)
         return left
 
     def _viewers(self) -> tuple[MemberId, ...]:
@@ -364,10 +391,18 @@ class _Reader:
         """A decimal in units of 1 / `unit`: exact, but for Q24, which is rounded to its nearest."""
         if isinstance(value, bool) or not isinstance(value, int | Decimal) or not Decimal(value).is_finite():
             self._bad(where, "a number", value)
+        if Decimal(value).adjusted() > _GREATEST:
+            self._bad(where, f"a number below 10^{_GREATEST + 1}", value)
         exact = Decimal(value) * unit
         if exact != exact.to_integral_value() and unit != ONE:
             self._bad(where, f"a number in steps of 1/{unit}", value)
         return int(exact.to_integral_value())
+
+    def _held(self, where: str, value: int) -> int:
+        """What our encoding holds of whole numbers."""
+        if not -(1 << 63) <= value < 1 << 64:
+            self._bad(where, "a whole number from -2^63 to 2^64 - 1", value)
+        return value
 
     def _duration(self, where: str, value: Any) -> int:
         found = re.fullmatch(r"(\d{1,6})\s*([smhd])", value) if isinstance(value, str) else None
@@ -376,7 +411,10 @@ class _Reader:
         return int(found[1]) * _UNITS[found[2]]
 
     def _bad(self, field: str, expected: str, got: object, *, words: str = "") -> NoReturn:
-        said = "nothing" if got is None else (repr(got) if isinstance(got, str | list | dict) else str(got))[:80]
+        try:
+            said = "nothing" if got is None else (repr(got) if isinstance(got, str | list | dict) else str(got))[:80]
+        except ValueError:  # Python writes no number out that has thousands of digits
+            said = "a number of thousands of digits"
         raise BadStudyFile(f"{self._where(field)}: {words or f'expected {expected}, got {said}'}")
 
     def _where(self, field: str) -> str:
