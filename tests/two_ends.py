@@ -26,12 +26,11 @@ PROCESSES = (
     "tests/network/test_network_governed.py",
     "tests/network/",
     "tests/apps/test_cli_on_cometbft.py",
-    "tests/apps/test_cli_governance.py",  # from here seven share a consortium
-    "tests/apps/test_cli_care.py",
+    "tests/apps/test_cli_care.py",  # from here six share a consortium
     "tests/apps/test_cli_custody.py",
     "tests/apps/test_cli_evidence.py",
+    "tests/apps/test_cli_governance.py",
     "tests/apps/test_cli_stamps.py",
-    "tests/apps/test_cli_photographs.py",
     "tests/apps/test_metrics.py",
     "tests/apps/test_cli_network.py",
     "tests/apps/test_cli_migrate.py",

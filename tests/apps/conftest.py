@@ -1,4 +1,6 @@
-"""One consortium of real processes for the tests of the API and the command line: founded once, stopped at the end.
+"""One consortium of real processes for the tests of the API and the command line: founded once, and stopped after the
+last test of a module that uses it, unless the next module does (five idle nodes cost all other tests an eighth of a
+machine); started again if one comes later.
 
 Five nodes with mutual TLS between them, and a sequencer or a CometBFT beside each; a vault with synthetic records at
 north, and a patient with a software passkey, enrolled and linked at north, who has granted south everything but
@@ -13,7 +15,7 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -90,6 +92,12 @@ class Processes:
         """A command against a member's data directory."""
         return commonward(*arguments, "--data", self.data(member))
 
+    def start(self) -> None:
+        """Starts what does not run, and waits until every member is live."""
+        running.start(self.directory, PATIENCE_S)
+        for member in MEMBERS:
+            assert waits(partial(answers, self.node(member))), f"{member} is not live: {self.last_words(member)}"
+
     def restart(self, member: str) -> None:
         """Ends a node and starts it again."""
         os.kill(running.processes(self.directory)[member], signal.SIGTERM)
@@ -143,18 +151,45 @@ def consortium_on(engine: str, directory: Path, tick_ms: int = 1000) -> Iterator
             settings = made.settings(member)
             staffing.issue(settings, role=role, department="ward 3", number=number, hours=12, now=WallClock().now())
     try:
-        running.start(directory, PATIENCE_S)
-        for member in MEMBERS:
-            assert waits(partial(answers, made.node(member))), f"{member} is not live: {made.last_words(member)}"
+        made.start()
         yield made
     finally:
         running.stop(directory)
 
 
 @pytest.fixture(scope="session")
-def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
+def processes(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Processes]:
     with consortium_on("solo", tmp_path_factory.mktemp("consortium") / "c") as made:
+        pytestconfig.stash[_SHARED] = made
         yield made
+
+
+_SHARED = pytest.StashKey[Processes]()
+_sharing: set[Path] = set()
+"""The modules with a test that uses the fixture above, and not one of that name of their own."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "processes" in getattr(item, "fixturenames", ()) and not hasattr(getattr(item, "module", None), "processes"):
+            _sharing.add(item.path)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    shared = item.config.stash.get(_SHARED, None)
+    if shared is not None and item.path in _sharing and not running.processes(shared.directory):
+        shared.start()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
+    try:
+        return (yield)
+    finally:
+        shared = item.config.stash.get(_SHARED, None)
+        if shared is not None and item.path in _sharing and (nextitem is None or nextitem.path not in _sharing):
+            running.stop(shared.directory)
 
 
 @dataclass(frozen=True)

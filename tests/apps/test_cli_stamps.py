@@ -47,7 +47,7 @@ def test_evidence_of_a_running_member_carries_an_openssl_time_stamp(
     node = processes.node("south")
     with Responder(tsa) as responder:
         stamped(responder.url)
-        assert waits(lambda: node.get("/evidence/stamps")["tokens"], 60.0)
+        assert waits(lambda: node.get("/evidence/stamps")["tokens"])
     said = processes.run("south", "evidence", "stamps")
     assert said.code == 0 and "Stamp Office" in said.out
     assert processes.run("south", "evidence", *asked, "--out", out).code == 0
