@@ -36,7 +36,7 @@ class Door:
 
     def client(self, who: MemberId, context: Contexts, to: MemberId = NORTH) -> PeerClient:
         return PeerClient(
-            who, context.client, {to: ("127.0.0.1", self.port)}, self.world.resolve, connect_s=2, answer_s=5
+            who, context.client, {to: ("127.0.0.1", self.port)}, self.world.resolve, connect_s=20, answer_s=60
         )
 
 
@@ -65,7 +65,7 @@ async def door(tmp_path: Path) -> AsyncIterator[Door]:
     for name in ("south", "clinic", "stranger"):
         world.authority(f"ca-{name}")
     world.trust(context, but="ca-stranger")
-    limits = Limits(body=1000, handshake_s=1, head_s=0.3, body_s=0.3, answer_s=0.5, connections=8, at_once=4)
+    limits = Limits(body=1000, handshake_s=20, head_s=1, body_s=1, answer_s=2, connections=8, at_once=4)
     server = PeerServer(context.server, world.resolve, routes, limits)
     port = await server.start("127.0.0.1", 0)
     yield Door(world, port, heard)
@@ -182,7 +182,7 @@ async def test_a_slow_loris_is_closed_and_others_are_answered(door: Door, south:
     writer.write(b"POST /echo HTTP/1.1\r\nHost: x\r\n")
     await writer.drain()
     assert await south.ask(NORTH, "echo", b"") == b"south:"
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(60):
         with contextlib.suppress(ConnectionError):
             assert await reader.read() == b""
     writer.close()
@@ -194,7 +194,7 @@ async def test_a_body_that_trickles_is_cut_off(door: Door) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", door.port, ssl=context.client)
     writer.write(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nab")
     await writer.drain()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(60):
         assert b" 408 " in await reader.readline()
     writer.close()
     assert door.heard == []
@@ -204,8 +204,12 @@ async def test_connections_are_bounded(door: Door, south: PeerClient) -> None:
     context = door.world.member("clinic")
     door.world.trust(context)
     many = [await asyncio.open_connection("127.0.0.1", door.port, ssl=context.client) for _ in range(12)]
-    await asyncio.sleep(0.5)  # silent connections are closed after head_s
-    assert await south.ask(NORTH, "echo", b"") == b"south:"
+    async with asyncio.timeout(60):  # silent connections are closed after head_s
+        while True:
+            with contextlib.suppress(PeerUnreachable):
+                assert await south.ask(NORTH, "echo", b"") == b"south:"
+                break
+            await asyncio.sleep(0.1)
     for _, writer in many:
         writer.close()
 
