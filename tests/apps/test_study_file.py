@@ -12,6 +12,7 @@ from commonward.apps.studies.file import BadStudyFile, read
 from commonward.ledger.rounds import Mode, Rule
 from commonward.records.model import ONE
 from commonward.records.privacy import charge
+from commonward.records.table import Type
 from commonward.workflows.study_papers import Protocol
 from tests.apps.study_world import STUDY
 
@@ -46,6 +47,16 @@ def test_a_setting_that_no_integer_of_ours_holds_is_refused_by_its_line() -> Non
         text = GIVEN.replace('name = "heart_newton"', f'name = "heart_newton"\n[learner.settings]\nmean = {value}')
         with pytest.raises(BadStudyFile, match=r"learner.settings.mean: expected a whole number from -2\^63"):
             read(text, "f")
+
+
+def test_a_label_that_the_cohort_lacks_and_a_viewer_who_is_no_member_are_refused_before_anybody_votes() -> None:
+    found = read(GIVEN, "heart.toml")
+    clinic, north = found.viewers
+    found.check({"num": Type.DECIMAL}, {north, clinic})
+    with pytest.raises(BadStudyFile, match="line 5: label: expected a column of the cohort: nun, got 'num'"):
+        found.check({"nun": Type.DECIMAL}, {north, clinic})
+    with pytest.raises(BadStudyFile, match=r"viewers: expected members of this consortium, got \['clinic'\]"):
+        found.check({"num": Type.DECIMAL}, {north})
 
 
 def test_declared_noise_becomes_the_charge_that_approvers_compute_again() -> None:

@@ -284,7 +284,13 @@ class Node:
         """The day certificate and key of a staff member of this member, from its file."""
         if not number.isalnum():
             raise BadSettings(f"expected a staff number of letters and digits, got {number!r}")
-        return StaffKey.open(self.settings.data / "staff" / f"{number}.pem", self.settings.passphrase())
+        path = self.settings.data / "staff" / f"{number}.pem"
+        if not path.is_file():
+            raise BadSettings(
+                f"expected a day certificate of {number} at {path}, found none; "
+                f"`commonward staff issue --number {number}` makes one"
+            )
+        return StaffKey.open(path, self.settings.passphrase())
 
     def staff_number(self, number: str) -> str:
         """The number, if its certificate is this member's and valid now. Raises CertificateRefused."""

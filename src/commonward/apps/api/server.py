@@ -12,6 +12,7 @@ from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from commonward.adapters.keys import KeyFileExposed, KeyFileMissing, KeyFileUnreadable
@@ -113,7 +114,15 @@ def control_app(node: Node) -> FastAPI:
     for kind, code in _STATUS.items():
         app.add_exception_handler(kind, _handler(code))
     app.add_exception_handler(KeyError, _handler(404))
+    app.add_exception_handler(RequestValidationError, _unusable)
     return app
+
+
+async def _unusable(request: Request, why: Exception) -> JSONResponse:
+    """Which field is wrong, and how; not what was in it: it may be a patient's, and as long as anybody likes."""
+    faults = why.errors() if isinstance(why, RequestValidationError) else []
+    said = [f"{'.'.join(map(str, each['loc'][1:])) or 'the request'}: {each['msg']}" for each in faults[:5]]
+    return JSONResponse({"error": "Unusable", "detail": "; ".join(said)}, status_code=422)
 
 
 def _handler(code: int) -> Callable[[Request, Exception], Awaitable[JSONResponse]]:

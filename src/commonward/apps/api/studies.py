@@ -154,8 +154,7 @@ async def propose(request: Request, body: Proposed) -> dict[str, Any]:
         given = columns_of(cohort)
     except ValueError as cause:
         raise BadWord(f"cohort {wanted.cohort}: {cause}") from cause
-    if wanted.section is not None:
-        wanted.section.check(given)
+    wanted.check(given, {each for each in wanted.viewers if node.member.reading.kind_of(each) is not None})
     lacking = sorted(set(described.columns) - set(given))
     if lacking:
         raise BadWord(f"the learner {described.name} reads {', '.join(lacking)}; the cohort's views do not give that")

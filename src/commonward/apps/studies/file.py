@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final, NoReturn
 
 from commonward.apps.studies.card_items import KEYS
-from commonward.apps.studies.sections import Section, taken
+from commonward.apps.studies.sections import Bad, Section, taken
 from commonward.ledger.ids import BlockTime, Digest, MemberId, StudyId, parse_member_id
 from commonward.ledger.rounds import Mode, ProposeStudy, Rule, Waits, allows, least_sites
 from commonward.ledger.rounds.words import (
@@ -29,6 +29,7 @@ from commonward.ledger.rounds.words import (
 from commonward.records.model import ONE
 from commonward.records.privacy import NOISE_UNIT, RATE_UNIT, PrivacyError, charge
 from commonward.records.rule_parameters import BILLION, AggregationError, Parameters
+from commonward.records.table import Type
 from commonward.workflows.study_papers import Noise, Protocol, settings_bytes
 from commonward.workflows.training.ports import Setting
 from commonward.workflows.wire import MessageError
@@ -92,6 +93,18 @@ class StudyFile:
     charge: tuple[int, ...] | None
     delta: int | None
     section: Section | None = None  # what a bundled learner does with any cohort's columns
+    bad: Bad | None = None
+
+    def check(self, columns: Mapping[str, Type], members: Collection[MemberId]) -> None:
+        """Hold it against the cohort's columns and the members there are. Raises BadStudyFile."""
+        assert self.bad is not None, "made by `read`"
+        if self.section is not None:
+            self.section.check(columns)
+        label = self.protocol.label
+        if label and label not in columns:
+            self.bad("label", f"a column of the cohort: {', '.join(columns)}", label)
+        if strangers := [each for each in self.viewers if each not in members]:
+            self.bad("viewers", "members of this consortium", strangers)
 
     def terms(self, learner: Digest, model: Digest, now: int) -> Callable[[StudyId, Digest, Digest, Digest], Any]:
         """What `workflows.studying.Proposal.terms` wants. `model`: digest of the first model. `now`: ledger time."""
@@ -151,7 +164,7 @@ class _Reader:
             protocol, cohort, mode, rule, self._number("rounds", 1, 1000) or 0, min_sites, awaited,
             self._number("row_cap", 1, 1 << 20, 1) or 1, self._waits(), self._end(), self._viewers(), waiver,
             None if noise is None else charge(noise.noise, noise.rate, noise.steps), delta,
-            section,
+            section, self._bad,
         )  # fmt: skip
 
     def _protocol(
