@@ -76,13 +76,21 @@ class Submitter:
         return assemble(body, ProofKind.MEMBER, proof)
 
     async def land(
-        self, key: bytes, payload: Payload, *, step: str = "", early: int = 0, beside: Callable[[], None] | None = None
+        self,
+        key: bytes,
+        payload: Payload,
+        *,
+        step: str = "",
+        early: int = 0,
+        beside: Callable[[], None] | None = None,
+        still: Callable[[], None] | None = None,
     ) -> Committed:
         """Brings a payload onto the ledger under a name of the caller's, once, whatever happened before.
 
         The caller calls `done` with the same key, in the vault transaction that records the outcome. `early`: the code
         of a refusal that time alone mends; the next call with the same key signs anew. `beside` keeps what the payload
-        says something of: in one vault transaction with the signed bytes, before they are sent.
+        says something of: in one vault transaction with the signed bytes, before they are sent. `still` is called
+        before each signing, at the root that is signed: it raises where what the payload says is so no more.
 
         Raises:
             LedgerAway: nothing is known; call again with the same key.
@@ -96,6 +104,8 @@ class Submitter:
                 if gone:
                     sent = None
             if sent is None:
+                if still is not None:
+                    still()
                 raw = self.sign(payload)
                 transaction = parse_transaction(raw)
                 sent = Sent(raw, transaction.digest, transaction.expiry)

@@ -2,9 +2,11 @@
 
 import numpy as np
 
-from commonward.ledger.ids import MemberId
+from commonward.ledger.ids import MemberId, StudyId
 from commonward.ledger.rounds import Mode
 from commonward.records.table import Table
+from commonward.workflows.study_papers import StudyPapers
+from commonward.workflows.training.cohorts import Rows
 from tests.consortium import Consortium
 from tests.workflows.training.study_world import Study, points
 
@@ -101,6 +103,28 @@ async def test_a_row_withdrawn_after_the_last_round_is_neither_kept_nor_learnt_f
         assert len(learner.train_rows) + len(learner.test_rows) == 8
         await world.once()
         assert not {points("south")[n] for n in gone} & set(world.kept("south")) and len(world.kept("south")) == 8
+        world.close()
+
+
+async def test_a_row_withdrawn_while_a_site_reads_its_records_is_in_no_manifest() -> None:
+    """Reading pictures takes minutes. The manifest made of them names a root that covers the withdrawal."""
+    async with Consortium() as c:
+        world = await Study.begun(c, rounds=1, test_share=0)
+        holding = world.holdings["south"]
+        honest, read = holding.rows, list[int]()
+
+        async def slowly(study: StudyId, papers: StudyPapers) -> Rows:
+            rows = await honest(study, papers)
+            if not read:
+                await world.withdraws("south", 3)
+            read.append(len(rows.records))
+            return rows
+
+        holding.rows = slowly  # type: ignore[method-assign]
+        await world.works(world.over)
+        assert read == [10, 9] and points("south")[3] not in world.rows("south")
+        kept = world.trainings["clinic"]._site.store.update(world.id, 1, 1, "south")
+        assert kept is not None and kept.rows == 9
         world.close()
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Final
 
 from commonward.ledger.encoding import Digest
-from commonward.ledger.ids import StudyId
+from commonward.ledger.ids import ConsentId, StudyId
 from commonward.ledger.rounds import Manifest as ManifestPayload
 from commonward.ledger.rounds import manifest_digest
 from commonward.ledger.rounds.means import fresh
@@ -27,6 +27,7 @@ from commonward.workflows.training.cohorts import CohortFailed, Cohorts, Rows
 from commonward.workflows.training.distinct import Distinct
 from commonward.workflows.training.papers import ManifestPaper, RowsPaper, TouchedPaper
 from commonward.workflows.training.site import Site, Waits
+from commonward.workflows.training.withdrawn import is_open
 
 __all__ = ["Manifests", "manifest_of"]
 
@@ -76,8 +77,15 @@ class Manifests:
         paper = standing or self._site.store.manifest(study)
         if paper is None or paper.landed or not self._all_open(paper):
             paper = await self._plan(study, papers, row_cap)
+        wanted = paper
+
+        def still() -> None:
+            """The ledger takes the root that is signed for one that its rows were read under."""
+            if not self._all_open(wanted):
+                raise Waits("its rows to be read again: a consent was withdrawn while they were")
+
         try:
-            landed = await self._site.land("manifest", paper.manifest, study, paper.digest)
+            landed = await self._site.land("manifest", paper.manifest, study, paper.digest, still=still)
         except LedgerRefused as refused:
             if refused.code not in _AGAIN:
                 raise
@@ -92,10 +100,8 @@ class Manifests:
         return paper
 
     def _all_open(self, paper: ManifestPaper) -> bool:
-        reading, now = self._site.member.reading, self._site.member.ledger_now()
         consents = {row.consent for row in (*_rows(paper.train), *_rows(paper.test))}
-        found = [reading.consent(each) for each in consents]  # type: ignore[arg-type]
-        return all(each is not None and each.live(now) for each in found)
+        return all(is_open(self._site, ConsentId(each)) for each in consents)
 
     async def _plan(self, study: StudyId, papers: StudyPapers, row_cap: int) -> ManifestPaper:
         turns = self._site.office.research.count(study).open, self._distinct.count()

@@ -91,14 +91,21 @@ class Site:
         return self.rounds.round(study.terms.study, study.round + 1)
 
     async def land(
-        self, name: str, payload: Payload, *parts: Encodable, beside: Callable[[], None] | None = None
+        self,
+        name: str,
+        payload: Payload,
+        *parts: Encodable,
+        beside: Callable[[], None] | None = None,
+        still: Callable[[], None] | None = None,
     ) -> Committed:
         """Once, under a name that follows from `name` and `parts`; forget it by `landed` when its outcome is kept.
-        `beside`: what is kept in one transaction with the signed bytes, before they are sent.
+        `beside`: what is kept in one transaction with the signed bytes, before they are sent. `still`: called before
+        each signing; raises where the payload is true no more.
 
         Raises LedgerAway, LedgerRefused.
         """
-        return await self.member.submitter.land(self._key(name, *parts), payload, step=f"study.{name}", beside=beside)
+        key, step = self._key(name, *parts), f"study.{name}"
+        return await self.member.submitter.land(key, payload, step=step, beside=beside, still=still)
 
     def landed(self, name: str, *parts: Encodable) -> None:
         self.member.submitter.done(self._key(name, *parts))

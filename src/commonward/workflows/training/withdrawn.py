@@ -14,7 +14,7 @@ from commonward.records.table import Table
 from commonward.workflows.training.papers import RowsPaper
 from commonward.workflows.training.site import Site
 
-__all__ = ["Withdrawn"]
+__all__ = ["Withdrawn", "is_open"]
 
 _ROW = 48
 _CONSENT = slice(32, 48)
@@ -53,15 +53,16 @@ class Withdrawn:
         return False
 
     def _kept(self, packed: bytes) -> list[int]:
-        """Places of the rows whose consent is open on the ledger, and not on hold."""
+        """Places of the rows whose consent is open."""
         found = [packed[at : at + _ROW][_CONSENT] for at in range(0, len(packed), _ROW)]
-        return [at for at, consent in enumerate(found) if self._open(ConsentId(consent))]
+        return [at for at, consent in enumerate(found) if is_open(self.site, ConsentId(consent))]
 
-    def _open(self, consent: ConsentId) -> bool:
-        reading = self.site.member.reading
-        record = reading.consent(consent)
-        handle = None if record is None else reading.handle(record.handle)
-        return record is not None and (handle is None or not handle.holds)
+
+def is_open(site: Site, consent: ConsentId) -> bool:
+    """Whether a consent stands on the ledger, as far as this node has followed it, and its patient holds nothing."""
+    record = site.member.reading.consent(consent)
+    handle = None if record is None else site.member.reading.handle(record.handle)
+    return record is not None and record.live(site.member.ledger_now()) and (handle is None or not handle.holds)
 
 
 def _rows(packed: bytes, kept: list[int]) -> bytes:
