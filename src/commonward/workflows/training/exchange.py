@@ -164,8 +164,10 @@ class Exchange:
             raise NotServed(f"updates of study {asked.study.hex()} are for the sites of that round, not for {asker}")
         submitted = current.update_of(asked.site)
         kept = self._site.store.update(asked.study, asked.round, asked.attempt, asked.site)
-        if submitted is None or kept is None or ciphertext_digest(kept.ciphertext) != submitted.ciphertext:
+        if submitted is None or kept is None or self._site.store.ciphertext_of(kept) != submitted.ciphertext:
             return Given().to_bytes()
+        if asked.part:  # who asks has read what is sealed for it in the first
+            return Given.piece(kept.ciphertext, asked.part).to_bytes()
         masked = not kept.opening
         inside = encode([kept.key, kept.salt, kept.rows_salt, 0 if masked else kept.rows, kept.opening])
         info = given_info(asked.study, asked.round, asked.attempt, asked.site, asker)

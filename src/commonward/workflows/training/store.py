@@ -23,6 +23,7 @@ from commonward.workflows.training.papers import (
     RowsPaper,
     SecretPaper,
     TouchedPaper,
+    ciphertext_digest,
     model_bytes,
     read_model_bytes,
 )
@@ -98,6 +99,7 @@ class Store:
         self._updates = _Recent(
             Drawer(vault, sealing, "study-updates", KeptUpdate), lambda each: len(each.ciphertext) <= _SMALL
         )
+        self._digested: tuple[KeptUpdate, Digest] | None = None  # the last one
         self._deals = Drawer(vault, sealing, "study-deals", Given)
         self._reveals = Drawer(vault, sealing, "study-reveals", Given)
         self._rounds = _Recent(Drawer(vault, sealing, "study-rounds", RoundPaper))
@@ -186,6 +188,12 @@ class Store:
         name = self._name("update", study, paper.round, paper.attempt, paper.site)
         self._updates.put(name, paper, under=study)
 
+    def ciphertext_of(self, kept: KeptUpdate) -> Digest:
+        """The digest of an update's ciphertext: worked out once, however many parts of it are given to how many."""
+        if self._digested is None or self._digested[0] is not kept:
+            self._digested = kept, ciphertext_digest(kept.ciphertext)
+        return self._digested[1]
+
     def updates_kept(self, study: StudyId) -> int:
         """How many sealed updates rest here."""
         return len(self._updates.places(study))
@@ -245,6 +253,7 @@ class Store:
 
     def destroy(self, study: StudyId) -> None:
         """The time for disputes is over: updates, secrets, shares and rows go, for good."""
+        self._digested = None
         for drawer in (self._updates, self._secrets, self._deals, self._reveals):
             for key in drawer.places(study):
                 drawer.remove(key)
