@@ -16,7 +16,7 @@ SIGNS = [[-1, -1, 1, -1], [1, -1, -1, 1], [1, -1, -1, -1], [-1, -1, 1, -1]]
 
 
 def test_a_form_survives_the_model_that_it_lies_in():
-    for made in (Form(), Form("lite2", 128, 64, False, 123_456_000), Form(abstain=0, centred=True)):
+    for made in (Form(), Form("lite2", 128, 64, False, 123_456_000), Form(abstain=0, centred=True, carried=True)):
         weights = Model.from_floats(form.first_weights(made, None)).weights()  # through Q24, as a round's model comes
         assert Form.of_model(weights) == made
 
@@ -47,10 +47,12 @@ def test_inputs_have_the_length_one_whatever_the_picture():
         ({"backbone": "resnet"}, "expected a backbone of lite0"),
         ({"image": 32}, "expected an image of 64 to 512"),
         ({"width": 4}, "expected a width of 8 to 1280"),
-        ({"features_norm": 2}, "features_norm and centre of 0 or 1"),
+        ({"features_norm": 2}, "features_norm, centre and carry of 0 or 1"),
         ({"abstain": 2_000_000_000}, "expected abstain of 0"),
         ({"abstain": 333_333_333}, "in whole thousands"),
         ({"train": "some"}, "train of head or all"),
+        ({"carry": 2}, "centre and carry of 0 or 1"),
+        ({"train": "all", "carry": 1}, "train = head with carry"),
         ({"train": "all", "centre": 1}, "train = head and features_norm = 1 with a centre"),
         ({"features_norm": 0, "centre": 1}, "train = head and features_norm = 1 with a centre"),
     ],

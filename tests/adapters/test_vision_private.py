@@ -1,17 +1,17 @@
 """A private round: one patient's part is bounded, and the noise is the system's, whatever PyTorch is told."""
 
-from fractions import Fraction
-
 import numpy as np
 import pytest
 import torch
 from opacus import GradSampleModule
 from opacus.optimizers import DPOptimizer
 from torch import nn
+from torch.nn import functional
 
-from commonward.adapters.flower.learners.tabular.noise import GRID
+from commonward.adapters.flower.learners.vision import head as heads
 from commonward.adapters.flower.learners.vision import private
-from commonward.adapters.flower.learners.vision.private import ExactOptimizer, NotPrivate, descend_privately, drawn
+from commonward.adapters.flower.learners.vision.form import STEPS
+from commonward.adapters.flower.learners.vision.private import WHOLE, Inputs, NotPrivate, descend_privately, drawn
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Full backward hook:UserWarning"
@@ -76,52 +76,101 @@ def test_the_noise_is_as_wide_as_declared():
     assert float(noise.mean()) == pytest.approx(0.0, abs=0.03)
 
 
+def matrix(network: nn.Linear) -> np.ndarray:
+    return np.concatenate([network.weight.detach().numpy(), network.bias.detach().numpy()[:, None]], axis=1)
+
+
 def test_one_patient_moves_the_sum_by_at_most_the_clip():
     """Clipped over weight and bias together, in whole units: also for a picture of absurd features."""
+    chance = np.random.default_rng(3)
     for scale in (1e-6, 1.0, 1e9):
-        network = head()
-        sampled = GradSampleModule(network, loss_reduction="sum")
-        plain = torch.optim.SGD(sampled.parameters(), lr=1.0)
-        optimiser = ExactOptimizer(plain, multiplier=Fraction(2), clip=0.5, rows=1.0)
-        x, y = rows(1)
-        private._gradients(sampled, torch.from_numpy(x * scale), torch.from_numpy(y), np.array([0]))
-        optimiser.clip_and_accumulate()
-        parts = np.concatenate([each.summed_grad.numpy().ravel() for each in optimiser.params])
+        for clip in (1e-6, 0.05, 0.5, 3.0):
+            x, y = rows(1)
+            part = Inputs(x * scale).clipped_sum(chance.normal(0, 1 / scale, (4, 7)), y, np.array([0]), clip)
 
-        assert parts.dtype == np.int64 and parts.any()
-        assert int((parts.astype(object) ** 2).sum()) <= (GRID // 2) ** 2
+            assert part.dtype == np.int64 and part.shape == (4, 7)
+            assert int((part.astype(object) ** 2).sum()) <= WHOLE**2
 
 
-def test_the_clipped_sum_is_what_opacus_clips_to():
-    """Beside the original: equal up to the grid and Opacus's 10^-6."""
+def test_patients_parts_add_up_without_rounding():
+    """The sum of all is the sum of each by itself: none is hidden in another's rounding, whatever the order."""
+    x, y = rows(40, 30)
+    w = np.random.default_rng(3).normal(0, 1, (4, 31))
+    patients = Inputs(x)
+    whole = patients.clipped_sum(w, y, np.arange(40), 0.5)
+    parts = [patients.clipped_sum(w, y, np.array([at]), 0.5) for at in range(40)]
+
+    assert np.array_equal(whole, np.sum(parts, axis=0))
+    assert np.array_equal(whole, patients.clipped_sum(w, y, np.arange(39, -1, -1), 0.5))
+
+
+@pytest.mark.parametrize("clip", [0.01, 0.5, 2.0])
+def test_the_clipped_sum_is_what_opacus_clips_to(clip):
+    """Beside the original, on the same rows and head: equal up to the grid. A clip of 2 cuts nobody."""
+    chance = np.random.default_rng(5)
+    x = chance.normal(0, 1, (60, 200))
+    x, y = x / np.linalg.norm(x, axis=1, keepdims=True), chance.integers(0, 4, 60)
+    network = head(200)
+    with torch.no_grad():
+        network.weight.copy_(torch.from_numpy(chance.normal(0, 3, (4, 200))))
+        network.bias.copy_(torch.from_numpy(chance.normal(0, 1, 4)))
+    ours = Inputs(x).clipped_sum(matrix(network), y, np.arange(60), clip) * (clip / WHOLE)
+
+    sampled = GradSampleModule(network, loss_reduction="sum")
+    plain = torch.optim.SGD(sampled.parameters(), lr=1.0)
+    optimiser = DPOptimizer(plain, noise_multiplier=2.0, max_grad_norm=clip, expected_batch_size=60)
+    functional.cross_entropy(sampled(torch.from_numpy(x)), torch.from_numpy(y), reduction="sum").backward()
+    optimiser.clip_and_accumulate()
+    weight, bias = (each.summed_grad.numpy() for each in optimiser.params)
+    theirs = np.concatenate([weight, bias[:, None]], axis=1)
+
+    assert np.linalg.norm(theirs) > 0
+    assert np.linalg.norm(ours - theirs) < 0.005 * np.linalg.norm(theirs)
+    # Each of 60 patients is rounded by less than a unit of either factor, towards zero.
+    assert np.abs(ours - theirs).max() < 60 * 2 / private.FINE * clip
+
+
+def test_more_rows_than_can_be_added_without_rounding_are_refused():
     x, y = rows()
-    sums = []
-    for ours in (True, False):
-        network = head()
-        sampled = GradSampleModule(network, loss_reduction="sum")
-        plain = torch.optim.SGD(sampled.parameters(), lr=1.0)
-        optimiser = (
-            ExactOptimizer(plain, multiplier=Fraction(2), clip=0.5, rows=5.0)
-            if ours
-            else DPOptimizer(plain, noise_multiplier=2.0, max_grad_norm=0.5, expected_batch_size=5)
-        )
-        private._gradients(sampled, torch.from_numpy(x), torch.from_numpy(y), np.arange(5))
-        optimiser.clip_and_accumulate()
-        found = np.concatenate([each.summed_grad.double().numpy().ravel() for each in optimiser.params])
-        sums.append(found / GRID if ours else found)
-
-    assert sums[0] == pytest.approx(sums[1], abs=2e-5)
+    with pytest.raises(NotPrivate, match=r"fewer than 2\^29 rows"):
+        Inputs(x).clipped_sum(np.zeros((4, 7)), y, np.broadcast_to(np.int64(0), (1 << 29,)), 0.5)
 
 
-def test_a_network_with_batchnorm_is_refused_where_noise_is_set():
-    """It would put every patient of a batch into each one's gradient, and their means into the model."""
-    network = nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4)).train()
+def test_without_noise_to_speak_of_a_private_round_is_a_plain_one():
+    """Momentum, ridge, FedProx's pull and a step carried from the round before, as PyTorch takes them."""
+    chance = np.random.default_rng(5)
+    x, y = chance.normal(0, 0.2, (50, 30)), chance.integers(0, 4, 50)
+    given = {
+        **GIVEN,
+        "clip": 4 * 10**9,
+        "noise": 1,
+        "steps": 7,
+        "momentum": 800_000_000,
+        "ridge": 10**7,
+        "mu": 10**7,
+        "seed": 0,
+        "batch": 0,
+    }
+    before = chance.normal(0, 0.01, (4, 31))
+    ours, plain = head(30), head(30)
+    last = descend_privately(ours, x, y, given, before)
+    ready = torch.from_numpy(x)
+    carried = dict(zip(STEPS.values(), (before[:, :-1], before[:, -1]), strict=True))
+    theirs = heads.descend(plain, lambda places: ready[places], y, given, 1, carried)
 
-    with pytest.raises(NotPrivate, match="1: expected no BatchNorm where noise is set"):
-        private.check_private(network)
-    private.check_private(nn.Sequential(nn.Conv2d(3, 8, 3), nn.GroupNorm(2, 8)))
-    with pytest.raises(NotPrivate, match="Opacus cannot take"):
-        private.check_private(nn.LSTM(4, 4))
+    assert np.abs(matrix(plain)).max() > 0.1
+    assert matrix(ours) == pytest.approx(matrix(plain), abs=0.01)
+    assert last == pytest.approx(
+        np.concatenate([theirs[STEPS[each]].reshape(4, -1) for each in STEPS], axis=1), abs=0.005
+    )
+
+
+def test_all_but_a_linear_head_is_refused_where_noise_is_set():
+    """BatchNorm would put every patient of a batch into each one's gradient, and their means into the model."""
+    x, y = rows()
+    for network in (nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4)).train(), nn.Linear(6, 4, bias=False)):
+        with pytest.raises(NotPrivate, match="expected a linear head with a bias where noise is set"):
+            descend_privately(network, x, y, GIVEN)
 
 
 def test_who_is_in_a_step_is_drawn_by_each_for_itself():

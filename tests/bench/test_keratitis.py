@@ -32,6 +32,25 @@ def test_our_road_equals_a_plain_loop_at_equal_seeds() -> None:
     assert np.abs(made[BIAS] - b).max() < 1e-5
 
 
+def test_a_carried_step_makes_many_sites_learn_as_if_their_rows_lay_in_one_place() -> None:
+    """However unequal their classes: what FedAvg loses to pooled rows by several steps of each site's own."""
+    pytest.importorskip("torch")
+    from bench import _keratitis_road as road
+    from commonward.adapters.flower.learners.vision.form import STEPS, WEIGHT
+
+    sites = [hospital("a", 40, 1), hospital("b", 60, 2), hospital("c", 50, 3)]
+    sites = [site.take(np.flatnonzero(site.labels != at)) for at, site in enumerate(sites)]  # each lacks a class
+    settings = {"learning_rate": 4 * 10**9, "momentum": 9 * 10**8, "ridge": 50_000, "calibration": 0, "centre": 1}
+    carried = road.Study(31, {**settings, "steps": 1, "carry": 1})
+    together, pooled = road.learn(carried, sites).weights(), road.alone(carried, road.joined(sites)).weights()
+    anew = road.learn(road.Study(7, {**settings, "steps": 5}), sites).weights()
+
+    assert np.abs(pooled[WEIGHT]).max() > 0.1 and np.abs(pooled[STEPS[WEIGHT]]).max() > 1e-3
+    for name, each in pooled.items():
+        assert np.abs(together[name] - each).max() < 1e-5, name
+    assert np.abs(anew[WEIGHT] - pooled[WEIGHT]).max() > 100 * 1e-5
+
+
 def test_no_patient_is_learnt_from_and_judged() -> None:
     train, test = split([hospital("a", 40, 1), hospital("b", 40, 2)], 3, 30, 10)
     for mine, held in zip(train, test, strict=True):

@@ -19,18 +19,19 @@ from ..vision import features, learning, reading, rows
 features.one_thread()
 app = ClientApp()
 
-_seen: list[tuple[Table, Table]] = []
+_seen: list[tuple[Table, Table, rows.Photographs, rows.Photographs]] = []
 
 
 def site() -> tuple[rows.Photographs, rows.Photographs]:
     """The rows to learn from and to be judged by, checked once for each `load`; what was known of others is dropped."""
     train, test = train_rows(), test_rows()
     if not any(known[0] is train and known[1] is test for known in _seen):
-        rows.check_once(rows.Photographs.of(train), rows.Photographs.of(test))
-        features.forget()
-        rows.forget()
-        _seen[:] = [(train, test)]
-    return rows.Photographs.of(train), rows.Photographs.of(test)
+        mine, held = rows.Photographs.of(train), rows.Photographs.of(test)
+        rows.check_once(mine, held)
+        for each in (features, learning, rows):
+            each.forget()
+        _seen[:] = [(train, test, mine, held)]
+    return _seen[0][2:]
 
 
 def weights(message: Message) -> dict[str, Floats]:

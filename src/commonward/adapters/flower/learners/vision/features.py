@@ -58,7 +58,12 @@ def backbone_of(name: str, device: str = "cpu") -> Backbone:
 
 
 def features(
-    pictures: Sequence[bytes], backbone: str = "lite0", side: int = 0, device: str = "cpu", what: str = "row"
+    pictures: Sequence[bytes],
+    backbone: str = "lite0",
+    side: int = 0,
+    device: str = "cpu",
+    what: str = "row",
+    digests: Sequence[bytes] = (),
 ) -> Features:
     """The features of files, in their order.
 
@@ -67,6 +72,7 @@ def features(
         backbone: a name of VARIANTS.
         side: pixels a side of what the backbone sees; 0 takes the size of its weights.
         what: for messages: "row 3: expected ...".
+        digests: SHA-256 of each file, where they are known.
 
     Raises:
         ImageRefused: a file that is no picture, by its place in `pictures`, from 0.
@@ -74,7 +80,8 @@ def features(
     """
     network = backbone_of(backbone, device)
     asked = side or variant(backbone).side
-    keys = [(backbone, asked, sha256(each).digest()) for each in pictures]
+    known = digests or [sha256(each).digest() for each in pictures]
+    keys = [(backbone, asked, each) for each in known]
     missing = [at for at, key in enumerate(keys) if key not in _known]
     for start in range(0, len(missing), BATCH):
         places = missing[start : start + BATCH]

@@ -11,6 +11,9 @@ the model that came are not of one kind. Training never changes it: its part of 
     centre     what all pictures share is taken off, then the length made one again: most of a feature vector tells no
                class from another, and under noise it uses up the clip. The mean is learnt in the first round, a sum
                of unit vectors that is private like every step
+    carry      the last step goes from round to round with the model, so that momentum does not begin anew at every site
+               in every round (Yu, Jin and Yang 2019, arXiv:1905.03817). With one step a round the sites' mean step is
+               then the step of all rows in one place, and sites of unequal classes do not pull apart
 """
 
 from collections.abc import Mapping
@@ -30,6 +33,9 @@ from .pictures import GREATEST_SIDE, LEAST_SIDE
 
 FORM: Final = "form"
 WEIGHT, BIAS, TEMPERATURE, CENTRE = "head/weight", "head/bias", "temperature", "centre"
+STEPS: Final = {WEIGHT: "momentum/weight", BIAS: "momentum/bias"}
+"""Of a carried model: the last step of each part of the head."""
+
 BACKBONE: Final = "backbone/"
 CLASSES: Final = len(PATHOGENS)
 
@@ -54,6 +60,7 @@ class Form:
         abstain: least probability of the likeliest class with which a class is named, in billionths; thousands.
         whole: whether the backbone's weights are in the model too.
         centred: whether the features' mean is in the model, and is taken off.
+        carried: whether the last step of the head is in the model, and is gone on from.
     """
 
     backbone: str = "lite0"
@@ -63,6 +70,7 @@ class Form:
     abstain: int = 500_000_000
     whole: bool = False
     centred: bool = False
+    carried: bool = False
 
     def __post_init__(self) -> None:
         variant(self.backbone)
@@ -74,13 +82,17 @@ class Form:
             raise WrongForm(f"expected abstain of 0 to {_BILLION} billionths, in whole thousands, got {self.abstain}")
         if self.centred and (self.whole or not self.norm):
             raise WrongForm("expected train = head and features_norm = 1 with a centre")
+        if self.carried and self.whole:
+            raise WrongForm(
+                "expected train = head with carry: the steps of a backbone would double a model of millions"
+            )
 
     @classmethod
     def of_settings(cls, given: Mapping[str, Any]) -> "Form":
         """Of a protocol's settings. Raises WrongForm, ValueError."""
         name = given.get("backbone", "lite0")
         train = given.get("train", "head")
-        numbers = {key: given.get(key, 0) for key in ("image", "width", "centre")}
+        numbers = {key: given.get(key, 0) for key in ("image", "width", "centre", "carry")}
         numbers["features_norm"], numbers["abstain"] = (
             given.get("features_norm", 1),
             given.get("abstain", _BILLION // 2),
@@ -88,12 +100,14 @@ class Form:
         if not isinstance(name, str) or train not in ("head", "all"):
             raise WrongForm(f"expected a backbone's name, and train of head or all, got {name!r:.40}, {train!r:.40}")
         if any(not isinstance(each, int) or each < 0 for each in numbers.values()) or (
-            max(numbers["features_norm"], numbers["centre"]) > 1
+            max(numbers["features_norm"], numbers["centre"], numbers["carry"]) > 1
         ):
-            raise WrongForm(f"expected whole numbers from 0, and features_norm and centre of 0 or 1, got {numbers}")
+            raise WrongForm(
+                f"expected whole numbers from 0, and features_norm, centre and carry of 0 or 1, got {numbers}"
+            )
         side, width = numbers["image"] or variant(name).side, numbers["width"] or WIDTH
-        norm, centred = bool(numbers["features_norm"]), bool(numbers["centre"])
-        return cls(name, side, width, norm, numbers["abstain"], train == "all", centred)
+        norm, centred, carried = (bool(numbers[key]) for key in ("features_norm", "centre", "carry"))
+        return cls(name, side, width, norm, numbers["abstain"], train == "all", centred, carried)
 
     @classmethod
     def of_model(cls, weights: Mapping[str, Floats]) -> "Form":
@@ -105,11 +119,13 @@ class Form:
         if not 0 <= at < len(VARIANTS) or norm not in (0, 1):
             raise WrongForm(f"expected a backbone of 0 to {len(VARIANTS) - 1} and a norm of 0 or 1, got {at}, {norm}")
         whole = any(name.startswith(BACKBONE) for name in weights)
-        abstain, centred = int(found[4]) * _MILLIONTH, CENTRE in weights
-        form = cls(VARIANTS[at].name, side, width, bool(norm), abstain, whole, centred)
+        abstain, centred, carried = int(found[4]) * _MILLIONTH, CENTRE in weights, STEPS[WEIGHT] in weights
+        form = cls(VARIANTS[at].name, side, width, bool(norm), abstain, whole, centred, carried)
         shapes = {WEIGHT: (CLASSES, form.width), BIAS: (CLASSES,), TEMPERATURE: (1,)}
         if centred:
             shapes[CENTRE] = (form.width,)
+        if carried:
+            shapes |= {STEPS[name]: shapes[name] for name in STEPS}
         for name, shape in shapes.items():
             got = weights[name].shape if name in weights else "nothing"
             if got != shape:
@@ -162,6 +178,8 @@ def first_weights(form: Form, backbone: nn.Module | None) -> dict[str, Floats]:
     }
     if form.centred:
         found[CENTRE] = np.zeros(form.width)
+    if form.carried:
+        found |= {step: np.zeros_like(found[name]) for name, step in STEPS.items()}
     if form.whole:
         assert backbone is not None
         found |= {

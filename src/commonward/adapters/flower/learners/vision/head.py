@@ -12,7 +12,7 @@ from torch.nn import functional
 from commonward.records.model import Floats, Integers
 
 from .backbone import Backbone
-from .form import BACKBONE, BIAS, CLASSES, WEIGHT, Form
+from .form import BACKBONE, BIAS, CLASSES, STEPS, WEIGHT, Form
 
 _BILLION: Final = 1_000_000_000
 Batches = Callable[[Integers], Tensor]
@@ -62,7 +62,14 @@ def weights_of(network: nn.Module) -> dict[str, Floats]:
     return found
 
 
-def descend(network: nn.Module, batches: Batches, labels: Integers, given: Mapping[str, int], number: int) -> None:
+def descend(
+    network: nn.Module,
+    batches: Batches,
+    labels: Integers,
+    given: Mapping[str, int],
+    number: int,
+    momentum: Mapping[str, Floats] | None = None,
+) -> dict[str, Floats]:
     """Steps of a round, in place; batches without repetition until the rows are used up.
 
     Args:
@@ -71,13 +78,18 @@ def descend(network: nn.Module, batches: Batches, labels: Integers, given: Mappi
         labels: (n,) classes.
         given: learning_rate, momentum, ridge, mu in billionths; steps; batch, 0 takes all; seed.
         number: of the round: every round draws other batches.
+        momentum: of a head, the step before this round by the names of STEPS, which later ones go on from.
+
+    Returns: of a head that was given one, the last step; else nothing.
     """
     chance = np.random.Generator(np.random.PCG64([given["seed"], number, len(labels)]))
     size = min(given["batch"] or len(labels), len(labels))
     pulls = Pulls(network, given)
-    optimiser = torch.optim.SGD(
-        network.parameters(), lr=given["learning_rate"] / _BILLION, momentum=given["momentum"] / _BILLION
-    )
+    rate = given["learning_rate"] / _BILLION
+    optimiser = torch.optim.SGD(network.parameters(), lr=rate, momentum=given["momentum"] / _BILLION)
+    if momentum:
+        for each, name in zip(network.parameters(), STEPS.values(), strict=True):
+            optimiser.state[each]["momentum_buffer"] = torch.from_numpy(momentum[name] / rate)
     target = torch.from_numpy(labels)
     order = np.empty(0, np.int64)
     for _ in range(given["steps"]):
@@ -89,6 +101,10 @@ def descend(network: nn.Module, batches: Batches, labels: Integers, given: Mappi
         functional.cross_entropy(logits, target[batch].to(logits.device)).backward()
         pulls.add()
         optimiser.step()
+    if not momentum:
+        return {}
+    buffers = [_array(optimiser.state[each]["momentum_buffer"]) * rate for each in network.parameters()]
+    return dict(zip(STEPS.values(), buffers, strict=True))
 
 
 class Pulls:

@@ -5,6 +5,7 @@ all    the convolutions are learnt too, in every round anew from the pictures, w
 """
 
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Any, Final
 
 import numpy as np
@@ -18,9 +19,10 @@ from commonward.records.model import Floats, Integers
 from . import head
 from .centring import mean_privately
 from .features import backbone_of, device_of, features
-from .form import CENTRE, TEMPERATURE, Form, WrongForm, centre_of, first_weights
+from .form import BIAS, CENTRE, STEPS, TEMPERATURE, WEIGHT, Form, WrongForm, centre_of, first_weights
 from .judging import counts, fitted_temperature, probabilities
 from .pictures import LIMITS, shrunk, tensor_of
+from .private import descend_privately
 from .rows import Photographs, findings
 
 _BILLION: Final = 1_000_000_000
@@ -39,6 +41,10 @@ DEFAULTS: Final = {
 }
 """Settings in numbers. Of `train` = all: a learning_rate of 10,000,000 and a batch of 16 where they are not given."""
 
+KEPT: Final = 12
+"""Tables of inputs in one process: rows to learn from, to fit the temperature on, to be judged by; of several sites."""
+
+_ready: dict[bytes, Tensor] = {}
 _WHOLE: Final = {"learning_rate": 10_000_000, "batch": 16, "steps": 20}
 
 
@@ -55,6 +61,8 @@ def constants(given: Mapping[str, Any]) -> dict[str, int]:
             "expected a rate of 1 to 10^9 billionths, a momentum below 10^9 and a calibration of at most 500 "
             f"thousandths, got {found['rate']}, {found['momentum']}, {found['calibration']}"
         )
+    if given.get("carry") and not found["momentum"]:
+        raise ValueError("expected a momentum above 0 with carry: there is nothing to carry")
     if found["noise"] and "seed" in given:
         raise ValueError("expected no seed with noise: noise is never seeded, and every step draws its patients anew")
     if found["noise"] and given.get("train") == "all":
@@ -105,12 +113,13 @@ def train(weights: Mapping[str, Floats], given: Mapping[str, Any], number: int, 
     if form.centred and not weights[CENTRE].any():  # the first round finds the centre, and learns no class yet
         x = inputs(form, rows, device).numpy()
         return new | {CENTRE: mean_privately(x, wanted) if wanted["noise"] else x.mean(axis=0)}
+    momentum = {name: weights[name] for name in STEPS.values()} if form.carried else {}
     if wanted["noise"]:
-        from .private import descend_privately  # Opacus takes seconds to import
-
         network = head.head_of(weights)
         x = inputs(form, rows, device, centre_of(weights)).numpy()
-        descend_privately(network, x, rows.labels, wanted)
+        last = descend_privately(network, x, rows.labels, wanted, _joined(momentum) if momentum else None)
+        if momentum:
+            new |= {STEPS[WEIGHT]: last[:, :-1], STEPS[BIAS]: last[:, -1]}
         return new | head.weights_of(network)
     learnt, kept = rows.held_back(wanted["calibration"])
     if kept.labels.size:
@@ -118,8 +127,13 @@ def train(weights: Mapping[str, Floats], given: Mapping[str, Any], number: int, 
         logits = head.logits_of(*_reader(weights, form, kept, device), len(kept))
         new[TEMPERATURE] = np.array([fitted_temperature(logits, kept.labels)])
     network, batches = _reader(weights, form, learnt, device)
-    head.descend(network, batches, learnt.labels, wanted, number)
+    new |= head.descend(network, batches, learnt.labels, wanted, number, momentum)
     return new | head.weights_of(network)
+
+
+def _joined(momentum: Mapping[str, Floats]) -> Floats:
+    """(4, width + 1), the bias last."""
+    return np.concatenate([momentum[STEPS[WEIGHT]], momentum[STEPS[BIAS]][:, None]], axis=1)
 
 
 def evaluate(weights: Mapping[str, Floats], given: Mapping[str, Any], rows: Photographs) -> dict[str, Integers]:
@@ -133,9 +147,20 @@ def evaluate(weights: Mapping[str, Floats], given: Mapping[str, Any], rows: Phot
 
 
 def inputs(form: Form, rows: Photographs, device: str = "cpu", centre: Tensor | None = None) -> Tensor:
-    """(n, width) float64: what a head reads."""
-    found = torch.from_numpy(features(rows.files, form.backbone, form.side, device).astype(np.float64))
-    return form.inputs(found, centre)
+    """(n, width) float64: what a head reads. Kept from round to round, so callers change nothing in it."""
+    said = repr((form, b"" if centre is None else centre.numpy().tobytes())).encode()
+    key = sha256(b"".join(rows.digests) + said).digest()
+    if key not in _ready:
+        found = features(rows.files, form.backbone, form.side, device, digests=rows.digests)
+        while len(_ready) >= KEPT:
+            _ready.pop(next(iter(_ready)))
+        _ready[key] = form.inputs(torch.from_numpy(found.astype(np.float64)), centre)
+    return _ready[key]
+
+
+def forget() -> None:
+    """Of rows that a `load` replaced."""
+    _ready.clear()
 
 
 def _reader(

@@ -30,10 +30,16 @@ class Photographs:
     Attributes:
         files: JPEG or PNG.
         labels: (n,) places in PATHOGENS.
+        digests: SHA-256 of each file, made once: every round asks what is known of each.
     """
 
     files: tuple[bytes, ...]
     labels: Integers
+    digests: tuple[bytes, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.digests:
+            object.__setattr__(self, "digests", tuple(sha256(each).digest() for each in self.files))
 
     def __len__(self) -> int:
         return len(self.files)
@@ -54,13 +60,14 @@ class Photographs:
 
     def take(self, rows: Integers) -> "Photographs":
         """These, in this order."""
-        return Photographs(tuple(self.files[each] for each in rows), self.labels[rows])
+        files, digests = (tuple(of[each] for each in rows) for of in (self.files, self.digests))
+        return Photographs(files, self.labels[rows], digests)
 
     def held_back(self, share: int) -> tuple["Photographs", "Photographs"]:
         """Those to learn from and those to fit the temperature on: `share` of a thousand, chosen by each file's digest
         and by nothing else, so that a picture is always on the same side."""
         limit = share * (1 << 32) // _THOUSAND
-        back = np.array([int.from_bytes(sha256(each).digest()[:4], "big") < limit for each in self.files], bool)
+        back = np.array([int.from_bytes(each[:4], "big") < limit for each in self.digests], bool)
         if back.all():  # too few rows to spare any
             back[:] = False
         return self.take(np.flatnonzero(~back)), self.take(np.flatnonzero(back))
@@ -71,9 +78,9 @@ def check_once(train: Photographs, test: Photographs) -> None:
 
     Raises RowsRefused. Near copies are looked for where photographs are taken in (docs/keratitis.md).
     """
-    found = Counter(sha256(each).digest() for each in (*train.files, *test.files))
-    if repeated := [each for each, count in found.items() if count > 1]:
-        places = [at for at, each in enumerate((*train.files, *test.files)) if sha256(each).digest() == repeated[0]]
+    digests = (*train.digests, *test.digests)
+    if repeated := [each for each, count in Counter(digests).items() if count > 1]:
+        places = [at for at, each in enumerate(digests) if each == repeated[0]]
         named = ", ".join(f"train {at}" if at < len(train) else f"test {at - len(train)}" for at in places)
         raise RowsRefused(f"rows {named}: expected one photograph of a patient, got the same file in each")
 
