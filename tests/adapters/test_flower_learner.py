@@ -263,6 +263,16 @@ def test_whatever_a_learner_does_wrong_is_its_own_failure(installs, monkeypatch)
     assert learner.pid is None
 
 
+def test_an_answer_larger_than_a_worker_can_honestly_hold_is_not_read_into_the_nodes_memory(installs) -> None:
+    body = """import os, sys
+os.write(int(sys.argv[1]), (8 << 30).to_bytes(8, "big") + bytes(1000))
+return None"""
+    learner = installs(trains(body), memory=2 << 30)
+    with pytest.raises(LearnerFailed, match=f"expected at most {(2 << 30) // 4} bytes, got {8 << 30}"):
+        learner.train(BASE, TASK)
+    assert learner.pid is None
+
+
 def test_a_learner_reaches_no_file_no_network_and_no_process_of_the_node(installs, tmp_path) -> None:
     """Where the kernel has Landlock; elsewhere it runs as the node's user and can read its files: a limit, told."""
     secret = tmp_path / "key"

@@ -35,19 +35,20 @@ def write_frame(link: socket.socket, value: Encodable) -> None:
         raise FrameError(f"the other side is gone: {cause}") from cause
 
 
-def read_frame(link: socket.socket, deadline: float | None = None) -> Value:
+def read_frame(link: socket.socket, deadline: float | None = None, most: int = MAX_FRAME) -> Value:
     """The next frame.
 
     Args:
         deadline: `time.monotonic()` at which to give up; None waits.
+        most: bytes that it may have; of a longer one nothing is read.
 
     Raises:
         FrameError: the other side ended, or sent no frame.
         TimeoutError: the deadline passed.
     """
     size = int.from_bytes(_exactly(link, 8, deadline), "big")
-    if size > MAX_FRAME:
-        raise FrameError(f"expected at most {MAX_FRAME} bytes, got {size}")
+    if size > most:
+        raise FrameError(f"expected at most {most} bytes, got {size}")
     try:
         return decode(_exactly(link, size, deadline))
     except EncodingError as cause:

@@ -54,6 +54,12 @@ class Limits:
     start_seconds: float = 180.0
     environment: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def answer(self) -> int:
+        """Bytes of an answer at most: an honest worker holds it three times, as arrays, as tensors and as a frame. It
+        is the node that reads it, into memory that no limit of the worker's covers."""
+        return self.memory // 4
+
 
 class WorkerProcess:
     """One process, from its start to its end. Called from one thread."""
@@ -132,7 +138,7 @@ class WorkerProcess:
 
     def _answer(self, seconds: float, what: str) -> Value:
         try:
-            return read_frame(self._link, monotonic() + seconds)
+            return read_frame(self._link, monotonic() + seconds, self._limits.answer)
         except TimeoutError as cause:
             self.close()
             raise LearnerTimedOut(f"expected the learner {what} in {seconds:g} s: ended it{self._said()}") from cause
