@@ -3,12 +3,13 @@
 from functools import partial
 
 import numpy as np
+import pytest
 
 from commonward.ledger.ids import MemberId
 from commonward.ledger.rounds import Mode, Rule, Status
 from commonward.records.rule_parameters import Parameters
-from commonward.workflows.training.papers import UPDATE
-from commonward.workflows.training.site import Waits
+from commonward.workflows.training.papers import DEAL, REVEAL, UPDATE, Asked, Given
+from commonward.workflows.training.site import NotServed, Waits
 from tests.consortium import Consortium
 from tests.workflows.training.study_world import MINUTE, SITES, Study
 
@@ -125,6 +126,26 @@ async def test_nothing_that_crosses_in_masked_mode_is_an_update() -> None:
             assert kept is not None and kept.opening == b"" and (kept.rows == 0 or site == "north")
         assert any(path == UPDATE for _, _, path, _, _ in c.peers.carried)
         assert c.peers.carried and all(asker != MemberId("shield") for asker, *_ in c.peers.carried)
+        world.close()
+
+
+async def test_shares_and_deals_are_given_to_sites_alone() -> None:
+    """Shares of the seeds and keys of a round, to whoever had a vote in it: with them any member opened its sum."""
+    async with Consortium() as c:
+        world = await Study.begun(c, mode=Mode.MASKED, rounds=2, sites=SITES[:3])
+        await world.works(world.at(1))
+        found = c.north.office.studying.rounds.site(world.id, "north")
+        assert found is not None and found.used is not None
+        shares = Asked(world.id, 1, 1).to_bytes()
+        deal = Asked(world.id, site="north", name=found.used.masks.keys[0]).to_bytes()
+        await world.enrols("south")
+        await c.engine.settle()
+        with pytest.raises(NotServed, match="not for south"):
+            await c.peers.ask(MemberId("south"), MemberId("north"), REVEAL, shares)
+        with pytest.raises(NotServed, match="not for shield"):
+            await c.peers.ask(MemberId("shield"), MemberId("north"), DEAL, deal)
+        for asker, path, asked in (("clinic", REVEAL, shares), ("clinic", DEAL, deal), ("south", DEAL, deal)):
+            assert Given.parse(await c.peers.ask(MemberId(asker), MemberId("north"), path, asked)).parts == 1
         world.close()
 
 
