@@ -160,7 +160,8 @@ def _result(page: Page, study: dict[str, Any], best: dict[str, Any], *, zh: bool
     if not best:
         return {"limits": limits}
     text, names = page.text, names_of(study, best)
-    counts = "; ".join(f"{class_in(text, name)}: {rows}" for name, rows in zip(names, best["truth"], strict=True))
+    truth = [each for each in zip(names, best["truth"], strict=True) if each[1] is not None]
+    counts = "; ".join(f"{class_in(text, name)}: {rows}" for name, rows in truth)
     sites = {member: each[""] for member, each in (study["local"].get("per_site") or {}).items() if each.get("")}
     found = {
         "limits": limits,
@@ -168,7 +169,7 @@ def _result(page: Page, study: dict[str, Any], best: dict[str, Any], *, zh: bool
         "performance": _performance(page, best),
         "estimates": _by_class(page, best, names),
         "numbers": counts,
-        "imbalance": f"{counts}; {text('majority')} {number(best['majority'])}",
+        "imbalance": f"{counts}; {text('majority')} {number(best['majority'])}" if truth else "",
         "heterogeneity": "; ".join(
             f"{member}: {page.ranged(each['accuracy'], each['accuracy_interval'])}" for member, each in sites.items()
         ),
@@ -189,7 +190,8 @@ def _result(page: Page, study: dict[str, Any], best: dict[str, Any], *, zh: bool
 def _performance(page: Page, best: dict[str, Any]) -> str:
     text = page.text
     said = [f"{text('accuracy')} {page.ranged(best['accuracy'], best['accuracy_interval'])}"]
-    said.append(f"{text('majority')} {number(best['majority'])}")
+    if best.get("majority") is not None:
+        said.append(f"{text('majority')} {number(best['majority'])}")
     if best.get("auroc") is not None:
         name = text("auroc-macro" if best.get("classes") else "auroc")
         said.append(f"{name} {page.ranged(best['auroc'], best.get('auroc_interval'))}")
@@ -201,6 +203,7 @@ def _by_class(page: Page, best: dict[str, Any], names: list[str]) -> str:
     return "; ".join(
         f"{class_in(page.text, name)}: {page.ranged(best['recall'][at], best['recall_interval'][at])}"
         for at, name in enumerate(names)
+        if best["recall"][at] is not None
     )
 
 

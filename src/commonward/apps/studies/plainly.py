@@ -33,9 +33,10 @@ def plainly(study: dict[str, Any], best: dict[str, Any], text: Text) -> list[str
     who, rows = text("plain-invented" if study.get("synthetic") else "plain-patients"), best["rows"]
     right = _part(text, best["accuracy"], rows)
     said.append(text(tried, rows=rows, patients=who, right=right, low=_of_100(low), high=_of_100(high)))
-    usual = best["majority"]
-    verdict = "plain-better" if low > usual else "plain-worse" if high < usual else "plain-same"
-    said.append(text("plain-usual", usual=_part(text, usual, rows)) + text(verdict))
+    usual = best.get("majority")
+    if usual is not None:
+        verdict = "plain-better" if low > usual else "plain-worse" if high < usual else "plain-same"
+        said.append(text("plain-usual", usual=_part(text, usual, rows)) + text(verdict))
     if best.get("abstained") and best.get("kept_rows"):
         silent = _part(text, best["abstained"], rows)
         said.append(

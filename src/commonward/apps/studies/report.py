@@ -15,6 +15,7 @@ from commonward.apps.studies.card import card
 from commonward.apps.studies.plainly import plainly
 from commonward.apps.studies.report_own import own
 from commonward.apps.studies.report_parts import Page, best_of, document
+from commonward.apps.studies.small_cells import alone, shown, shown_curve
 from commonward.apps.studies.statistics import add_tables
 from commonward.apps.studies.words import words_in
 
@@ -54,11 +55,24 @@ def render(study: dict[str, Any], language: str = "en", made: int | None = None)
 
 
 def for_others(study: dict[str, Any]) -> dict[str, Any]:
-    """Without what this site alone knows: its own rows, its own results, its consents."""
+    """Without what this site alone knows: its own rows, its own results, its consents; and without counts of a few
+    patients, and what they could be worked out from (`small_cells`)."""
     local = study.get("local") or {}
     hidden = {"look", "own", "alone", "consents"}
     kept = {key: value for key, value in local.items() if key not in hidden}
-    kept["curve"] = [each for each in local.get("curve", ()) if each["of"] == "all"]
+    together = local.get("all") or {}
+    rows = (together.get("") or {}).get("rows", 0)
+    kept["curve"] = [shown_curve(each, rows) for each in local.get("curve", ()) if each["of"] == "all"]
+    kept["all"] = {name: made for name, each in together.items() if (made := shown(each))}
+    per_site = {member: alone(found.get("") or {}) for member, found in (local.get("per_site") or {}).items()}
+    if all(per_site.values()):  # else who is left out could be subtracted from the sum
+        kept["per_site"] = {member: {"": each} for member, each in per_site.items()}
+    else:
+        kept |= {"per_site": {}, "per_site_withheld": True}
+    kept["contributions"] = {
+        member: {**each, "left_out": {"": made} if (made := alone((each.get("left_out") or {}).get("") or {})) else {}}
+        for member, each in (local.get("contributions") or {}).items()
+    }
     return {**study, "local": kept}
 
 

@@ -9,6 +9,7 @@ from commonward.apps.studies import plots
 from commonward.apps.studies.plots import Series
 from commonward.apps.studies.report_parts import Page, cell, names_of, number, share
 from commonward.apps.studies.words import class_in
+from commonward.records.statistics import THRESHOLD
 
 __all__ = ["curves", "judged", "summary"]
 
@@ -46,15 +47,18 @@ def _figures(page: Page, best: dict[str, Any]) -> list[tuple[str, str, str]]:
     found = [
         (text("rows"), str(best["rows"]), where),
         (text("accuracy"), number(best["accuracy"]), interval(best["accuracy_interval"])),
-        (text("majority"), number(best["majority"]), text("accuracy")),
     ]
+    if best.get("majority") is not None:
+        found.append((text("majority"), number(best["majority"]), text("accuracy")))
     if best.get("balanced") is not None and len(best["truth"]) > 2:
         found.append((text("balanced"), number(best["balanced"]), interval(best["balanced_interval"])))
     if best.get("auroc") is not None:
         macro = text("auroc-macro" if best.get("classes") else "auroc")
         found.append((macro, number(best["auroc"]), interval(best.get("auroc_interval"))))
     if best.get("brier") is not None:
-        found.append((text("brier"), number(best["brier"]), text("brier-usual", usual=number(best["brier_usual"]))))
+        usual = best.get("brier_usual")
+        beside = "" if usual is None else text("brier-usual", usual=number(usual))
+        found.append((text("brier"), number(best["brier"]), beside))
     if best.get("ece") is not None:
         found.append((text("ece"), number(best["ece"]), text("ece-note")))
     if best.get("abstained") is not None:
@@ -80,7 +84,7 @@ def curves(page: Page, study: dict[str, Any], best: dict[str, Any]) -> None:
         held = [each for each in curve if each["of"] == of]
         shares = [_series(text(name), held, name) for name in ("accuracy", "balanced", "auroc")]
         shares = [each for each in shares if each.points]
-        if shares and best.get("where") == of:
+        if shares and best.get("where") == of and best.get("majority") is not None:
             rounds = [float(each["round"]) for each in held]
             shares.append(Series(text("majority"), [(x, best["majority"]) for x in dict.fromkeys(rounds)], dashed=True))
         if shares:
@@ -129,7 +133,7 @@ def judged(page: Page, study: dict[str, Any], best: dict[str, Any]) -> None:
         return
     text, names = page.text, names_of(study, best)
     parts = [_by_class(page, best, names)]
-    grids = [(text("confusion"), best["confusion"])]
+    grids = [(text("confusion"), best["confusion"])] if best.get("confusion") else []
     if best.get("kept_confusion") and best.get("abstained"):
         grids.append((text("confusion-kept"), best["kept_confusion"]))
     figures = [_confusion(page, heading, grid, names) for heading, grid in grids]
@@ -138,6 +142,8 @@ def judged(page: Page, study: dict[str, Any], best: dict[str, Any]) -> None:
     parts.append(f'<div class="two">{"".join(figures)}</div>')
     if len(figures) > len(grids):
         parts.append(page.note(text("calibration-note")))
+    if best.get("withheld"):
+        parts.append(page.note(text("small-cells", most=THRESHOLD - 1)))
     page.section("judged", text("judged"), "".join(parts))
 
 
@@ -152,7 +158,7 @@ def _by_class(page: Page, best: dict[str, Any], names: list[str]) -> str:
     ]
     rows = []
     for at, name in enumerate(names):
-        row = [cell(class_in(text, name)), cell(best["truth"][at], numeric=True)]
+        row = [cell(class_in(text, name)), cell("-" if best["truth"][at] is None else best["truth"][at], numeric=True)]
         row += [
             cell(page.ranged(best[each][at], best[f"{each}_interval"][at]), numeric=True)
             for each in ("recall", "precision")

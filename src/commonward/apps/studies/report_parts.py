@@ -43,7 +43,7 @@ def best_of(local: dict[str, Any]) -> dict[str, Any]:
 
 def names_of(study: dict[str, Any], best: dict[str, Any]) -> list[str]:
     """The classes in the order of the confusion matrix: as the learner names them, or by the label of two."""
-    count = len(best.get("confusion") or ())
+    count = len(best.get("truth") or ())
     named = [str(each) for each in study["learner"].get("classes") or ()]
     if len(named) == count:
         return named

@@ -53,7 +53,8 @@ def _per_site(page: Page, study: dict[str, Any], best: dict[str, Any]) -> str:
     if study["rule"] == "sum":
         return ""
     if not held:
-        return page.note(text("per-site-none")) if best else ""
+        withheld = study["local"].get("per_site_withheld")
+        return page.note(text("per-site-few" if withheld else "per-site-none")) if best else ""
     drawn = []
     for key in ("accuracy", "auroc"):
         name = text(key if key == "accuracy" or not best.get("classes") else "auroc-macro")

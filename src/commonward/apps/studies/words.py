@@ -118,6 +118,8 @@ _REPORT: Final[Mapping[str, tuple[str, str]]] = {
     "per-site": ("Each site", "各机构"),
     "per-site-of": ("{name} at each site", "各机构的{name}"),
     "per-site-none": ("Results of single sites are not shown: a masked study has none, and an open one only where its protocol asks for them.", "不显示单个机构的结果：掩码研究没有；开放研究仅在方案要求时才有。"),
+    "per-site-few": ("Results of single sites are left out of this page: at one of them a figure would count a few patients.", "本页不含单个机构的结果：其中某机构的数字会涉及极少数患者。"),
+    "small-cells": ("This page is for others. Counts from 1 to {most}, and what they could be worked out from, are left out of it, and groups of a plot are joined. The sites of the study have them.", "本页供他人阅读：不含 1 至 {most} 的计数以及可据以推算的数字，图中的分组已合并。参与机构持有这些数字。"),
     "together": ("all together", "合计"),
     "site": ("site", "机构"),
     "patients-band": ("patients (band)", "患者（区间）"),
