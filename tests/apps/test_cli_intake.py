@@ -1,5 +1,6 @@
 """`commonward ingest` and `dead-letters`: good files and bad, killed and run again."""
 
+import ctypes
 import json
 import os
 import resource
@@ -7,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,9 @@ from commonward.apps.samples import samples
 from commonward.apps.settings import BadSettings, load
 from commonward.workflows.member_log import Event
 from tests.cli_world import Ran, begun, commonward, copied, found_pilot
+
+PATIENCE_S = 120.0
+"""How long a condition may take on a loaded machine."""
 
 
 @pytest.fixture(scope="module")
@@ -147,11 +153,38 @@ def test_a_directory_gives_its_known_files_and_names_those_it_cannot_read(data: 
     assert ran.json["unreadable"][0]["file"] == "export/day/gone.json"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+class Capabilities(ctypes.Structure):
+    """What this thread may do beyond its user (capset(2), version 3): two words of each set."""
+
+    _fields_ = [
+        (f"{kind}_{word}", ctypes.c_uint32) for word in "01" for kind in ("effective", "permitted", "inheritable")
+    ]
+
+
+@contextmanager
+def by_permission_alone() -> Iterator[None]:
+    """Root may read every file, unless it lays down for a while what lets it: CAP_DAC_OVERRIDE and _READ_SEARCH."""
+    system, head = ctypes.CDLL(None, use_errno=True), (ctypes.c_uint32 * 2)(0x20080522, 0)
+
+    def put(wanted: Capabilities) -> None:
+        assert system.capset(head, ctypes.byref(wanted)) == 0, os.strerror(ctypes.get_errno())
+
+    held, less = Capabilities(), Capabilities()
+    for each in (held, less):
+        assert system.capget(head, ctypes.byref(each)) == 0, os.strerror(ctypes.get_errno())
+    less.effective_0 &= ~0b110
+    put(less)
+    try:
+        yield
+    finally:
+        put(held)
+
+
 def test_a_file_without_permission_is_named(data: Path, tmp_path: Path) -> None:
     secret = bundle(tmp_path / "secret.json", 1)
     secret.chmod(0)
-    ran = ingest(data, secret)
+    with by_permission_alone():
+        ran = ingest(data, secret)
     assert ran.code == 1 and ran.json["unreadable"][0]["why"] == "Permission denied"
 
 
@@ -193,17 +226,15 @@ def test_a_dead_letter_is_replayed_saved_and_discarded(data: Path, tmp_path: Pat
 
 
 def test_killed_at_any_moment_nothing_is_lost_and_nothing_doubled(data: Path, tmp_path: Path) -> None:
-    file, count = bundle(tmp_path / "many.json", 12_000, "y" * 900), 12_000  # large enough for workers and slabs
+    file, count = bundle(tmp_path / "many.json", 9_000, "y" * 900), 9_000  # large enough for workers and slabs
     assert file.stat().st_size > (8 << 20)
     stored = 0
     for _ in range(3):
         child = begun("ingest", "--data", data, file, "--json")
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and child.poll() is None:
-            with Intake(load(data)) as intake:
-                now = intake.vault.last_number()
-            if now > stored:
-                break
+        with Intake(load(data)) as intake:
+            deadline = time.monotonic() + PATIENCE_S
+            while intake.vault.last_number() == stored and time.monotonic() < deadline and child.poll() is None:
+                time.sleep(0.02)
         child.send_signal(signal.SIGKILL)
         child.wait()
         with Intake(load(data)) as intake:
@@ -222,11 +253,11 @@ def test_ctrl_c_says_what_stays_and_exits_as_shells_expect(data: Path, tmp_path:
     file = bundle(tmp_path / "many.json", 12_000, "y" * 900)
     child = begun("ingest", "--data", data, file, "--json")
     with Intake(load(data)) as intake:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE_S
         while intake.vault.last_number() == 0 and time.monotonic() < deadline:
             time.sleep(0.02)
     child.send_signal(signal.SIGINT)
-    out, err = child.communicate(timeout=60)
+    out, err = child.communicate(timeout=PATIENCE_S)
     assert child.returncode == 130, err
     told = json.loads(out)
     assert told["interrupted"] and b"Traceback" not in err
@@ -275,9 +306,11 @@ def test_beside_a_node_each_transaction_leaves_the_node_as_long_as_it_took(
     assert not runs(load(data))
     with CourteousVault(data / "vault.sqlite") as vault:
         monkeypatch.setattr("commonward.apps.intake.time.sleep", pauses.append)
+        before = time.monotonic()
         with vault.transaction():
             began = time.monotonic()
             while time.monotonic() < began + 0.02:
                 pass
+        longest = time.monotonic() - before
         vault.put("drawer", b"k", b"v")
-    assert len(pauses) == 2 and 0.02 <= pauses[0] < 0.25
+    assert len(pauses) == 2 and 0.02 <= pauses[0] <= longest
