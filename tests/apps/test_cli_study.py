@@ -132,7 +132,7 @@ def test_a_site_killed_midway_comes_back_and_a_consent_withdrawn_meanwhile_is_in
 
 
 def test_a_round_is_made_without_a_site_that_does_not_come_back_in_time(world: StudyWorld) -> None:
-    study = world.approved(rounds=1, updates="90s", mode="open", waiver="true")
+    study = world.approved(rounds=1, updates="60s", mode="open", waiver="true")
     world.consenting(study, "south")
     world.enrols(study, "south")
     assert waits(lambda: any(each["manifest"] for each in world.told("north", study)["site"])), "south is ready"
