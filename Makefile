@@ -69,10 +69,10 @@ check: $(STAMP)
 	$(BIN)/pytest -q tests/docs
 
 # Compiled once: the tests start some hundred processes, and where PYTHONDONTWRITEBYTECODE is set each would compile it
-# all again. Which worker runs what, and when: tests/two_ends.py.
+# all again. Which worker runs what, and when: tests/two_ends.py. `check` has run tests/docs.
 test: check programs $(VISION) $(COMETBFT_BINARY) $(COMETBFT_NEXT_BINARY)
 	$(BIN)/python -m compileall -q src
-	$(BIN)/pytest -q -n 2 --dist loadscope tests
+	$(BIN)/pytest -q -n 2 --dist loadscope --ignore tests/docs tests
 
 bench: $(VISION) $(COMETBFT_BINARY)
 	$(BIN)/python -m bench --write docs/performance.md
