@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 
 from commonward.apps.studies.card_items import CLAIM, TRIPOD
+from commonward.apps.studies.card_words import CARD
 from commonward.apps.studies.look import look, page_digest, wilson
+from commonward.apps.studies.look_words import LOOK
 from commonward.apps.studies.metrics import judged, variants
 from commonward.apps.studies.plots import lines, short
 from commonward.apps.studies.report import for_others, render
-from commonward.apps.studies.words import LANGUAGES, TEXTS, words_in
+from commonward.apps.studies.words import _REPORT, LANGUAGES, TEXTS, words_in
 from commonward.ledger.rounds import Status
 from commonward.records.images.photograph import PATHOGENS
 from commonward.records.model import ONE
@@ -77,6 +79,7 @@ def test_another_model_computed_here_stands_out() -> None:
 
 
 def test_both_languages_say_everything() -> None:
+    assert len(TEXTS) == sum(map(len, (_REPORT, LOOK, CARD))), "no text hides another of the same name"
     assert all(len(each) == 2 and all(each) for each in TEXTS.values())
     for english, chinese in TEXTS.values():
         assert set(re.findall(r"{(\w+)}", english)) == set(re.findall(r"{(\w+)}", chinese)), english

@@ -6,6 +6,7 @@ Nothing is said here that the ledger, the papers or the counts do not say.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
@@ -63,56 +64,38 @@ def answers(page: Page, study: dict[str, Any], best: dict[str, Any]) -> dict[str
         study: as `telling.told` gives it, with `local`.
         best: what the last judged model does (`metrics.judged`); empty where nothing was judged.
     """
-    zh = page.language == "zh"
-    said = _data(page, study, zh=zh) | _made(study, zh=zh) | _result(page, study, best, zh=zh)
+    said = _data(page, study) | _made(study, page.text) | _result(page, study, best)
     return {key: value for key, value in said.items() if value}
 
 
-def _data(page: Page, study: dict[str, Any], *, zh: bool) -> dict[str, str]:
+def _data(page: Page, study: dict[str, Any]) -> dict[str, str]:
+    text = page.text
     views = [str(each.get("name", each.get("resource", "?"))) for each in study["cohort"].get("views", ())]
     columns = [each for each in study["learner"].get("columns") or () if each != study["label"]]
-    sites, share = study["site"], f"{study['test_share']:.0%}"
-    complete = ", ".join(study["cohort"].get("complete") or ())
-    bands = "; ".join(f"{each['member']}: {page.band(each['rows'])}" for each in sites)
-    ayes = ", ".join(study.get("ayes") or ())
-    synthetic = study.get("synthetic")
-    made = ("由程序生成的记录（合成数据）；" if zh else "SYNTHETIC records, made by a program; ") if synthetic else ""
-    if zh:
-        return {
-            "title": study["title"],
-            "background": study["about"],
-            "source": f"{made}{len(sites)} 家机构的病历，经 SQL-on-FHIR 视图：{'、'.join(views)}" if sites else "",
-            "setting": f"{len(sites)} 家机构：{'、'.join(each['member'] for each in sites)}" if sites else "",
-            "outcome": _outcome(page, study),
-            "predictors": "、".join(columns),
-            "size": bands,
-            "missing": f"缺少以下任一值的患者不计入：{complete}" if complete else "",
-            "partition": f"按患者划分，每机构 {share} 留作测试；测试患者的根在第一轮之前上链。"
-            if study["test_share"]
-            else "",
-            "disjoint": "患者：同一患者不会同时出现在训练和测试中。" if study["test_share"] else "",
-            "deidentification": "记录不离开医院；学习程序得到的行不含患者标识列。",
-            "ethics": (f"经以下成员的伦理角色批准：{ayes}。" if ayes else "")
-            + "每位患者均对本研究和本机构单独同意；撤回后不再进入之后的轮次。",
-            "data_sharing": "无：记录留在各医院。",
-        }
+    sites, kept_apart = study["site"], study["test_share"]
+    complete = _listed(text, study["cohort"].get("complete") or ())
+    members, ayes = _listed(text, [each["member"] for each in sites]), study.get("ayes")
+    made = text("card-synthetic") if study.get("synthetic") else ""
+    approved = [text("card-approved", members=_listed(text, ayes))] if ayes else []
     return {
         "title": study["title"],
         "background": study["about"],
-        "source": f"{made}{len(sites)} hospitals' records by SQL on FHIR views: {', '.join(views)}" if sites else "",
-        "setting": f"{len(sites)} sites: {', '.join(each['member'] for each in sites)}" if sites else "",
+        "source": text("card-source", made=made, sites=len(sites), views=_listed(text, views)) if sites else "",
+        "setting": text("card-setting", sites=len(sites), members=members) if sites else "",
         "outcome": _outcome(page, study),
-        "predictors": ", ".join(columns),
-        "size": bands,
-        "missing": f"patients who lack one of these were left out: {complete}" if complete else "",
-        "partition": f"by patient, {share} of each site's kept apart to judge by; the root of the test patients stood "
-        "on the ledger before round 1." if study["test_share"] else "",
-        "disjoint": "patients: nobody is in both." if study["test_share"] else "",
-        "deidentification": "records stay at their hospital; a learner's rows have no column that names a patient.",
-        "ethics": (f"approved by the ethics roles of {ayes}. " if ayes else "")
-        + "Every patient consented to this study at their hospital; whoever withdraws is in no later round.",
-        "data_sharing": "none: records stay at their hospital.",
-    }  # fmt: skip
+        "predictors": _listed(text, columns),
+        "size": "; ".join(f"{each['member']}: {page.band(each['rows'])}" for each in sites),
+        "missing": text("card-missing", columns=complete) if complete else "",
+        "partition": text("card-partition", share=f"{kept_apart:.0%}") if kept_apart else "",
+        "disjoint": text("card-disjoint") if kept_apart else "",
+        "deidentification": text("card-deidentification"),
+        "ethics": page.sentences([*approved, text("card-consented")]),
+        "data_sharing": text("card-data_sharing"),
+    }
+
+
+def _listed(text: Text, said: Sequence[str]) -> str:
+    return text("card-list").join(said)
 
 
 def _outcome(page: Page, study: dict[str, Any]) -> str:
@@ -120,29 +103,20 @@ def _outcome(page: Page, study: dict[str, Any]) -> str:
     return f"{study['label']}: {classes}" if classes and study["label"] else study["label"] or classes
 
 
-def _made(study: dict[str, Any], *, zh: bool) -> dict[str, str]:
+def _made(study: dict[str, Any], text: Text) -> dict[str, str]:
     learner = study["learner"]
-    settings = "; ".join(f"{name} = {_short(value)}" for name, value in learner["settings"].items())
     about = f"{learner['name']}: {learner['about']}" if learner.get("about") else learner["name"]
-    how = f"{study['rule']}, {study['mode']}, {study['round']} / {study['rounds']}"
-    digest, known = learner["digest"], study["study"]
-    same = {"technology": about, "methods": f"{about} ({how})", "training": settings}
-    if zh:
-        return same | {
-            "software": f"学习程序 {learner['name']}，摘要 {digest}，由各机构按摘要批准",
-            "initialisation": "学习程序给出的初始模型，各机构相同。",
-            "selection": "最后一个定案轮次的模型；没有按结果挑选。",
-            "protocol": f"账本上的研究 {known}；账本对方案、队列和查看者作出承诺。",
-            "code_sharing": f"学习程序由各机构安装，其字节即摘要 {digest}。",
-            "specification": f"模型文件（safetensors），摘要 {study['model']}；commonward study model。",
-        }
-    return same | {
-        "software": f"learner {learner['name']}, digest {digest}, approved by each site by that digest",
-        "initialisation": "the learner's own first model, the same at every site.",
-        "selection": "the model of the last final round; none was chosen by its results.",
-        "protocol": f"study {known} on the ledger, which commits to its protocol, cohort and viewers.",
-        "code_sharing": f"each site has the learner installed; its bytes are the digest {digest}.",
-        "specification": f"the model file (safetensors), digest {study['model']}: commonward study model.",
+    digest = learner["digest"]
+    return {
+        "technology": about,
+        "methods": f"{about} ({study['rule']}, {study['mode']}, {study['round']} / {study['rounds']})",
+        "training": "; ".join(f"{name} = {_short(value)}" for name, value in learner["settings"].items()),
+        "software": text("card-software", name=learner["name"], digest=digest),
+        "initialisation": text("card-initialisation"),
+        "selection": text("card-selection"),
+        "protocol": text("card-protocol", study=study["study"]),
+        "code_sharing": text("card-code_sharing", digest=digest),
+        "specification": text("card-specification", model=study["model"]),
     }
 
 
@@ -150,13 +124,8 @@ def _short(value: object) -> str:
     return f"[{len(value)}]" if isinstance(value, list) else str(value)[:60]
 
 
-def _result(page: Page, study: dict[str, Any], best: dict[str, Any], *, zh: bool) -> dict[str, str]:
-    limits = (
-        "三分之二的机构可能约定错误的模型，其余只能提出争议；噪声仅为声明；测试行来自同样的机构。"
-        if zh
-        else "two thirds of the sites could agree on a false model, and the rest can only dispute; noise is attested, "
-        "not proven; the test rows come from the same hospitals as the rest."
-    )
+def _result(page: Page, study: dict[str, Any], best: dict[str, Any]) -> dict[str, str]:
+    limits = page.text("card-limits")
     if not best:
         return {"limits": limits}
     text, names = page.text, names_of(study, best)
@@ -165,7 +134,7 @@ def _result(page: Page, study: dict[str, Any], best: dict[str, Any], *, zh: bool
     sites = {member: each[""] for member, each in (study["local"].get("per_site") or {}).items() if each.get("")}
     found = {
         "limits": limits,
-        "abstract": (" " if not zh else "").join(plainly(study, best, text)),
+        "abstract": page.sentences(plainly(study, best, text)),
         "performance": _performance(page, best),
         "estimates": _by_class(page, best, names),
         "numbers": counts,
@@ -176,9 +145,7 @@ def _result(page: Page, study: dict[str, Any], best: dict[str, Any], *, zh: bool
         "measures": "; ".join(
             text(each) for each in ("accuracy", "balanced", "auroc", "brier", "ece") if best.get(each) is not None
         ),
-        "uncertainty": "95% 区间：比例用 Wilson，AUROC 用 DeLong；未做显著性检验。"
-        if zh
-        else "95 % intervals: Wilson's for shares, DeLong's for AUROC; no tests of significance.",
+        "uncertainty": text("card-uncertainty"),
     }
     if best.get("refused_quality"):
         found["poor_input"] = f"{text('refused')}: {best['refused_quality']}"

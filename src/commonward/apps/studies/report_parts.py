@@ -66,6 +66,10 @@ class Page:
         """Beside every figure of records that a program made. HTML."""
         return f' <span class="mark">{escape(self.text("synthetic"))}</span>' if self.synthetic else ""
 
+    def sentences(self, said: Sequence[str]) -> str:
+        """One after the other: Chinese ones need no space."""
+        return ("" if self.language == "zh" else " ").join(said)
+
     def label(self, said: str) -> str:
         """The words of an image, for whoever does not see the mark beside it."""
         return f"{self.text('synthetic')}: {said}" if self.synthetic else said

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 
+from commonward.apps.studies.card_words import CARD
 from commonward.apps.studies.look_words import LOOK
 
 __all__ = ["LANGUAGES", "TEXTS", "Text", "class_in", "words_in"]
@@ -197,7 +198,7 @@ _REPORT: Final[Mapping[str, tuple[str, str]]] = {
     "privacy-charged": ("epsilon {epsilon} in all at delta 10^-{delta}, noise attested by each site and not proven", "总 epsilon {epsilon}，delta 10^-{delta}；噪声由各机构声明，未经证明"),
 }  # fmt: skip
 
-TEXTS: Final[Mapping[str, tuple[str, str]]] = {**_REPORT, **LOOK}
+TEXTS: Final[Mapping[str, tuple[str, str]]] = {**_REPORT, **LOOK, **CARD}
 
 
 def words_in(language: str) -> Text:
