@@ -69,6 +69,17 @@ async def test_a_site_killed_at_every_step_loses_nothing_and_says_nothing_twice(
         world.close()
 
 
+@pytest.mark.parametrize("step", ["study.keys.signed", "study.keys.landed", "study.keys.posted"])
+async def test_killed_as_its_keys_land_a_site_is_in_the_one_round_that_there_is(step: str) -> None:
+    """No keys are posted any more once the last round is open: those that stand have to do."""
+    async with Consortium() as c:
+        world = await Study.begun(c, mode=Mode.MASKED, rounds=1)
+        c.south.dies_at(step)
+        await world.works(world.over)
+        assert world.killed == [step] and world.final(1).attempt == 1 and len(world.final(1).updates) == 4
+        world.close()
+
+
 async def test_ledger_and_peers_that_fail_before_or_after_their_effect_change_nothing() -> None:
     async with Consortium() as c:
         world = await Study.begun(c, rounds=3)

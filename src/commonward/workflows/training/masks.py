@@ -17,6 +17,7 @@ from commonward.ledger.ids import MemberId, StudyId
 from commonward.ledger.rounds import MaskKeys, Mode, Status
 from commonward.ledger.rounds.study import Masks as Posted
 from commonward.ledger.rounds.study import Round, Study
+from commonward.ledger.rounds.study import Site as Enrolment
 from commonward.records.aggregation import Total
 from commonward.records.masking import (
     Attempt,
@@ -61,23 +62,39 @@ class Masks:
         Raises LedgerAway, Waits.
         """
         name, mine = study.terms.study, self._site.enrolment(study.terms.study)
-        if study.terms.mode != Mode.MASKED or mine is None or not mine.enrolled or mine.leaving or mine.masks:
+        if study.terms.mode != Mode.MASKED or mine is None:
+            return
+        paper = self._site.store.planned_keys(name)
+        if paper is not None and self._landed(mine, paper):
+            # Killed once they stood, before that was kept: others wait for the deal, whether more may be posted or not.
+            self._keep(name, paper)
+            paper = None
+        if not mine.enrolled or mine.leaving or mine.masks:
             return
         if study.status == Status.RUNNING and study.round + 1 >= study.terms.rounds:
             return  # the last round: should this attempt come to nothing, keys are posted then
         if study.status not in (Status.APPROVED, Status.WAITING, Status.RUNNING):
             return
-        paper = self._site.store.planned_keys(name)
         if paper is None:
             paper = self._planned(study)
         made = Deal.parse(paper.deal)
         payload = MaskKeys(name, (made.public,), (Digest(made.commitment),), made.digest)
         await self._site.land("keys", payload, name, made.public)
-        with self._site.member.ports.vault.transaction():
-            self._site.store.keys_posted(name, made.public, paper)
-            self._site.store.put_deal(name, made.public, paper.deal)
-            self._site.landed("keys", name, made.public)
+        self._keep(name, paper)
         self._site.reach("study.keys.posted")
+
+    def _landed(self, mine: Enrolment, paper: SecretPaper) -> bool:
+        """Whether keys that were planned stand on the ledger, or were taken by an attempt."""
+        posted = (mine.masks, None if mine.used is None else mine.used.masks)
+        return any(each is not None and each.shares == Deal.parse(paper.deal).digest for each in posted)
+
+    def _keep(self, study: StudyId, paper: SecretPaper) -> None:
+        """Keys stand: from now on their deal is given, and their secrets are found by the public key."""
+        public = Deal.parse(paper.deal).public
+        with self._site.member.ports.vault.transaction():
+            self._site.store.keys_posted(study, public, paper)
+            self._site.store.put_deal(study, public, paper.deal)
+            self._site.landed("keys", study, public)
 
     def _planned(self, study: Study) -> SecretPaper:
         name, terms = study.terms.study, study.terms
