@@ -64,9 +64,10 @@ programs:
 check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy src bench tests
-	$(BIN)/lint-imports
-	$(BIN)/pytest -q tests/docs
+	@# mypy on one core, the rest on another.
+	$(BIN)/mypy src bench tests & types=$$!; \
+	$(BIN)/lint-imports && $(BIN)/pytest -q tests/docs; rest=$$?; \
+	wait $$types && exit $$rest
 
 # Compiled once: the tests start some hundred processes, and where PYTHONDONTWRITEBYTECODE is set each would compile it
 # all again. Which worker runs what, and when: tests/two_ends.py. `check` has run tests/docs.

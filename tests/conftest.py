@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,11 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from commonward.adapters.keys import pkcs8
+
+# Two workers on two cores, and the processes that they start: who calculates does it on one thread. numpy and torch
+# read this when they are loaded, which is later.
+for _library in ("OMP", "OPENBLAS", "MKL"):
+    os.environ.setdefault(f"{_library}_NUM_THREADS", "1")
 
 # The same examples in every run, however slow the machine; `--hypothesis-profile default` looks for others.
 settings.register_profile("steady", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
