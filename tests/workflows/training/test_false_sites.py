@@ -9,13 +9,14 @@ import pytest
 
 from commonward.ledger.encoding import Digest, encode
 from commonward.ledger.ids import MemberId, StudyId
-from commonward.ledger.rounds import Countersign, Manifest, Mode, SubmitUpdate
+from commonward.ledger.rounds import Countersign, Manifest, Mode, SubmitUpdate, band_of
 from commonward.ledger.rounds.countersigning import link_of
 from commonward.ledger.rounds.study import Round
 from commonward.records.manifest import ROWS_LABEL
 from commonward.records.model import DType, Model, Tensor
 from commonward.records.openings import Opening
 from commonward.records.updates import UPDATE_LABEL, Kind, Update
+from commonward.workflows.training.attempts import _rows
 from commonward.workflows.training.papers import PART_BYTES, UPDATE, Asked, Given, KeptUpdate
 from commonward.workflows.training.site import NotServed
 from tests.consortium import Consortium
@@ -280,6 +281,31 @@ async def test_who_enrols_later_is_given_no_update_of_a_round_before() -> None:
             await c.peers.ask(MemberId("south"), MemberId("north"), UPDATE, wanted)
         assert Given.parse(await c.peers.ask(MemberId("clinic"), MemberId("north"), UPDATE, wanted)).parts == 1
         world.close()
+
+
+async def test_a_site_whose_learner_begins_elsewhere_trains_nothing() -> None:
+    """Its change would be of another model than the round's, and nobody could see it."""
+    async with Consortium() as c:
+        world = await Study.begun(c, rounds=1)
+        world.learners["south"].first_model = lambda settings: Model.from_floats({"line": np.ones(2)})  # type: ignore[method-assign]
+        await world.works(lambda: world.round is not None and len(world.round.updates) == 3)
+        await world.once()
+        assert not world.learners["south"].trained
+        assert "another learner or other settings" in world.trainings["south"]._waits[world.id]
+        world.close()
+
+
+def test_rows_beyond_the_band_that_a_manifest_shows_count_for_nothing() -> None:
+    """Everybody reads the band on the ledger: who is weighed by more than it says has lied in one of the two."""
+    opening = Opening(ROWS_LABEL, bytes(32), [25, 0])
+    root = Digest(bytes(32))
+    for band, counted in ((band_of(25), 25), (band_of(100), 25), (band_of(19), 0)):
+        shown = Manifest(StudyId(bytes(16)), root, root, band, band, root, opening.commitment).to_bytes()
+        kept = KeptUpdate(
+            MemberId("south"), 1, 1, root, shown, opening.to_bytes(), bytes(32), bytes(32), bytes(32), 25, b""
+        )
+        assert _rows(kept, 30, 1) == counted
+        assert _rows(kept, 24, 1) == 0, "its consents allow fewer"
 
 
 async def test_an_update_that_is_not_on_the_ledger_is_never_served() -> None:
