@@ -2,6 +2,7 @@
 
 import gc
 import multiprocessing
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +13,7 @@ from typing import ParamSpec, TypeVar
 P = ParamSpec("P")
 T = TypeVar("T")
 
-__all__ = ["apart", "disk_bytes", "percentile", "resident_bytes", "scratch"]
+__all__ = ["apart", "disk_bytes", "load", "percentile", "resident_bytes", "scratch"]
 
 
 def resident_bytes() -> int:
@@ -28,6 +29,11 @@ def disk_bytes(path: Path) -> int:
     """Blocks allocated to a file or to all files below a directory."""
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
     return sum(file.stat().st_blocks * 512 for file in files)
+
+
+def load() -> str:
+    """How busy the machine is, ourselves included: of what a figure cannot be read without where others work on it."""
+    return f"load {os.getloadavg()[0]:.0f} on {os.cpu_count()} processors"
 
 
 def percentile(values: Sequence[float], share: float) -> float:

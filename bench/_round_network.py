@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
+from bench._machine import load as busy_with
 from bench.results import Result
 from commonward.adapters.cometbft.process import BinaryMissing, find_binary
 from commonward.adapters.store.errors import StoreError
@@ -139,7 +140,7 @@ def result(mode: str, took: Sequence[Took], at_once: int, goal: float) -> Result
         f"update waited to stand, and the deciding signature; {median(busy):g} ({min(busy)} to {max(busy)}) hold "
         f"something of the round, {median(whole):g} with empty ones, {median(each.seconds for each in took):.1f} s; "
         f"{at_once} of {len(took) - 1} next rounds opened in the block that ended the one before; heart study, four "
-        f"sites, four validators and a follower, each its own processes with mutual TLS",
+        f"sites, four validators and a follower, each its own processes with mutual TLS; {busy_with()}",
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from statistics import median
 from typing import Final
 
 from bench._heart_data import Client
+from bench._machine import load
 from bench._round_world import SITES, GovernedStudy, Kept, OnDisk, Span, Strategy
 from bench.results import Result
 from commonward.adapters.images.encode import encoded
@@ -80,7 +81,7 @@ def tuned(folder: Path, rounds: int, patients: int = PATIENTS) -> Iterator[Resul
     numbers = sum(each.size for each in model)
     conditions = (
         f"{rounds} rounds, {len(SITES)} sites of {patients} SYNTHETIC photographs, {SIDE} pixels, 20 steps of 16, "
-        f"{numbers:,} weights; one process and a learner's for each site, peers in memory without TLS, real files"
+        f"{numbers:,} weights; one process and one a learner, peers in memory without TLS, real files; {load()}"
     )
     yield from results(governed, plain, conditions)
 

@@ -17,7 +17,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from bench._heart_data import FIRST_SEED, Client, clients, tables
-from bench._machine import scratch
+from bench._machine import load, scratch
 from bench._round_meter import COMMITS, LOGS, Meter
 from bench.results import Result
 from commonward.records.rule_parameters import BILLION, Parameters
@@ -107,7 +107,7 @@ async def _on_disk(folder: Path, strategy: "Strategy", rounds: int) -> list[Resu
     conditions = (
         f"{rounds} rounds, {sites} sites and the sequencer as one process, real files "
         f"({fsync:.2f} ms an fsync of 4 KiB), peers in memory without TLS; {rows} rows, "
-        f"14 coefficients, an update answered in {given:,.0f} bytes"
+        f"14 coefficients, an update answered in {given:,.0f} bytes; {load()}"
     )
     return list(_results(spans, plain, metered, meter, sites, blocks, conditions))
 
