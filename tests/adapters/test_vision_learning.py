@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from commonward.adapters.flower.learners.vision import form, head, judging, learning, rows
+from commonward.adapters.flower.learners.vision import features, form, head, judging, learning, rows
 from commonward.adapters.flower.learners.vision.centring import mean_privately, multiplier
 from commonward.adapters.flower.learners.vision.form import Form, WrongForm
 from commonward.records.model import Model
@@ -140,6 +140,44 @@ def test_no_row_to_judge_counts_nothing():
     found = judging.counts(np.zeros((0, 4)), np.zeros(0, np.int64), rows=2, least=0.5)
 
     assert found["refused_quality"].tolist() == [2] and not found["confusion"].any()
+
+
+def some_rows(count: int) -> rows.Photographs:
+    """Files that nobody opens, of which the backbone's answer is known."""
+    chance = np.random.default_rng(6)
+    files = tuple(bytes([at]) * 7 for at in range(count))
+    features.remember(files, chance.random((count, 1280), np.float32))
+    return rows.Photographs(files, chance.integers(0, 4, count))
+
+
+def test_a_carried_step_goes_on_where_the_round_before_stopped():
+    """At one site two rounds of three steps are one of six; without it momentum would begin anew."""
+    mine = some_rows(20)
+    for carry, equal in ((1, True), (0, False)):
+        given = {"carry": carry, "steps": 3, "calibration": 0, "learning_rate": 10**9, "momentum": 900_000_000}
+        twice = learning.first(given)
+        for number in (1, 2):
+            twice = learning.train(twice, given, number, mine)
+        once = learning.train(learning.first(given), {**given, "steps": 6}, 1, mine)
+
+        assert np.abs(once["head/weight"]).max() > 0.01
+        assert np.allclose(twice["head/weight"], once["head/weight"], atol=1e-9) is equal
+        assert ("momentum/weight" in once) is equal
+
+
+def test_a_private_round_carries_a_step_that_is_made_of_noisy_sums():
+    mine = some_rows(20)
+    given = {"carry": 1, "steps": 2, "noise": 1_000_000, "momentum": 900_000_000, "learning_rate": 10**9}
+    first = learning.first(given)
+    one, other = (learning.train(first, given, 1, mine) for _ in range(2))
+
+    for name in ("momentum/weight", "momentum/bias"):
+        assert one[name].any() and not np.array_equal(one[name], other[name])
+    assert learning.train(one, given, 2, mine)["head/weight"].any()
+    with pytest.raises(ValueError, match="momentum above 0 with carry"):
+        learning.constants({"carry": 1, "momentum": 0})
+    with pytest.raises(WrongForm, match="as the study's settings say"):
+        learning.train(one, {**given, "carry": 0}, 2, mine)
 
 
 def test_pulls_draw_weights_back_but_not_the_bias():
