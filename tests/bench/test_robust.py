@@ -12,13 +12,13 @@ from bench._robust_attacks import ATTACKS, Attack, Changes, Seen
 from bench._robust_road import Defence, Run, Site, Training, accuracy, learn, success
 from commonward.ledger.rounds.words import Rule
 from commonward.records.model import Floats, Model
-from commonward.records.rule_parameters import BILLION, Parameters
+from commonward.records.rule_parameters import Parameters
 
 WIDTH = 13
 ROUNDS = 12
 POINT = 0.01
 PLAIN = Defence(Rule.FEDAVG, Parameters())
-CLIP = Defence(Rule.NORM_CLIP, Parameters(clip=BILLION // 2))
+CLIP = Defence(Rule.NORM_CLIP, Parameters())
 TRIM = Defence(Rule.TRIMMED_MEAN, Parameters(f=1))
 MEDIAN = Defence(Rule.MEDIAN, Parameters(f=1))
 KRUM = Defence(Rule.KRUM, Parameters(f=1))
