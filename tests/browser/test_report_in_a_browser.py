@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from commonward.apps.studies.look_page import render_look
-from commonward.apps.studies.report import render
+from commonward.apps.studies.report import for_others, render
 from commonward.apps.studies.words import LANGUAGES, words_in
 from tests.apps.test_study_tables_page import counted, regressed
 from tests.browser.conftest import Browser, Shown
@@ -25,7 +25,19 @@ def tables() -> dict[str, Any]:
     return masked(rule="sum", local={"statistics": counted(), "regression": regressed()})
 
 
-STUDIES: dict[str, Made] = {"open": open_study, "masked": masked, "bare": bare, "nasty": nasty, "tables": tables}
+def others() -> dict[str, Any]:
+    """The open study as others are given it: matrix and plots are left out."""
+    return for_others(open_study())
+
+
+STUDIES: dict[str, Made] = {
+    "open": open_study,
+    "others": others,
+    "masked": masked,
+    "bare": bare,
+    "nasty": nasty,
+    "tables": tables,
+}
 LOOKS: dict[str, Made] = {
     "look-heart": heart_look,
     "look-photographs": photograph_look,
