@@ -16,6 +16,7 @@ studies and the conversion to epsilon (`ledger.rounds.budget`).
 """
 
 from decimal import ROUND_CEILING, Context, Decimal
+from functools import lru_cache
 from math import comb
 from typing import Final
 
@@ -39,6 +40,7 @@ class PrivacyError(ValueError):
     """A declaration that no mechanism has."""
 
 
+@lru_cache(maxsize=64)  # 12 ms, and asked for whenever a study's papers are held against the ledger
 def charge(noise: int, rate: int, steps: int) -> tuple[int, ...]:
     """micro-RDP of one round, at each of the sixteen orders.
 

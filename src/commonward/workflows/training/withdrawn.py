@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from commonward.ledger.consent import SiteCount
 from commonward.ledger.ids import ConsentId, StudyId
 from commonward.records.table import Table
-from commonward.workflows.training.papers import RowsPaper
+from commonward.workflows.training.papers import ManifestPaper, RowsPaper
 from commonward.workflows.training.site import Site
 
 __all__ = ["Withdrawn", "is_open"]
@@ -35,22 +35,25 @@ class Withdrawn:
         count = self.site.office.research.count(study)
         if self.looked.get(study) == count:
             return False
-        paper, tables = self.site.store.manifest(study), self.site.store.tables(study)
-        if paper is not None and tables is not None and tables.manifest == paper.digest:
+        paper, went = self.site.store.manifest(study), False
+        if paper is not None:
             train, test = self._kept(paper.train), self._kept(paper.test)
             if len(train) * _ROW < len(paper.train) or len(test) * _ROW < len(paper.test):
-                left = RowsPaper(paper.digest, _taken(tables.train, train), _taken(tables.test, test))
-                with self.site.member.ports.vault.transaction():
-                    self.site.store.put_manifest(
-                        study,
-                        replace(paper, train=_rows(paper.train, train), test=_rows(paper.test, test), landed=True),
-                        left,
-                    )
-                self.site.reach("study.rows.let_go")
-                self.looked[study] = count
-                return True
+                went = self._taken_out(study, paper, train, test)
         self.looked[study] = count
-        return False
+        return went
+
+    def _taken_out(self, study: StudyId, paper: ManifestPaper, train: list[int], test: list[int]) -> bool:
+        """Tables can be large: they are read once there is something to take out of them."""
+        tables = self.site.store.tables(study)
+        if tables is None or tables.manifest != paper.digest:
+            return False
+        rest = replace(paper, train=_rows(paper.train, train), test=_rows(paper.test, test), landed=True)
+        left = RowsPaper(paper.digest, _taken(tables.train, train), _taken(tables.test, test))
+        with self.site.member.ports.vault.transaction():
+            self.site.store.put_manifest(study, rest, left)
+        self.site.reach("study.rows.let_go")
+        return True
 
     def _kept(self, packed: bytes) -> list[int]:
         """Places of the rows whose consent is open."""
