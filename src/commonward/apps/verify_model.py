@@ -5,6 +5,7 @@ Numpy is loaded here, and only where a model is to be verified.
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -13,14 +14,15 @@ from commonward.apps.verify_report import CONVINCES, DOES_NOT, UNREADABLE, Repor
 from commonward.apps.verify_words import WORDS
 from commonward.records.findings import Finding, State
 from commonward.records.lineage import Lineage, LineageJudgement, LineageUnreadable, judge_lineage
-from commonward.records.model import ModelError
-from commonward.records.model_file import ModelFileError, read_model
+from commonward.records.model import MAX_BYTES, ModelError
+from commonward.records.model_file import MAX_HEADER, ModelFileError, read_model
 from commonward.records.trust import TrustRefused, TrustUnreadable, load_trust
 
 __all__ = ["LINEAGE_SUFFIX", "MODEL_SUFFIX", "is_model", "judged", "verify_model"]
 
 MODEL_SUFFIX: Final = ".safetensors"
 LINEAGE_SUFFIX: Final = ".lineage"
+_MAX_LINEAGE: Final = 256 << 20
 
 _STEPS: Final[Mapping[str, Mapping[str, tuple[str, str, str]]]] = {
     "en": {
@@ -96,13 +98,35 @@ def is_model(path: Path) -> bool:
 def verify_model(path: Path, trust_bytes: bytes, lang: str = "en") -> Report:
     """Reads the model and the lineage beside it. Never raises for what is in them. Raises OSError for the model."""
     beside = path.with_suffix(LINEAGE_SUFFIX)
-    model_bytes = path.read_bytes()
     try:
-        lineage_bytes = beside.read_bytes()
-    except OSError:
+        model_bytes = _bytes(path, MAX_BYTES + MAX_HEADER)
+        lineage_bytes = _lineage(beside)
+    except _Endless as cause:
+        return Report(UNREADABLE, WORDS[lang]["unreadable"].format(why=printable(str(cause))))
+    if lineage_bytes is None:
         why = _WORDS[lang]["no-lineage"].format(path=printable(str(beside)))
         return Report(UNREADABLE, WORDS[lang]["unreadable"].format(why=why))
     return judged(model_bytes, lineage_bytes, trust_bytes, lang)
+
+
+def _lineage(path: Path) -> bytes | None:
+    """None where there is none beside the model. Raises _Endless."""
+    try:
+        return _bytes(path, _MAX_LINEAGE)
+    except OSError:
+        return None
+
+
+def _bytes(path: Path, most: int) -> bytes:
+    """A file that somebody hands over may be as large as they like, or have no end. Raises OSError, and _Endless."""
+    found = path.stat()
+    if found.st_size > most or not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+        raise _Endless(f"{path}: expected a file of at most {most} bytes")
+    return path.read_bytes()
+
+
+class _Endless(ValueError):
+    """A file that is not read at all."""
 
 
 def judged(model_bytes: bytes, lineage_bytes: bytes, trust_bytes: bytes, lang: str = "en") -> Report:

@@ -118,7 +118,9 @@ def read_entries(data: bytes) -> tuple[dict[str, str], dict[str, Entry]]:
         raise ModelFileError(f"expected a safetensors file of up to {MAX_BYTES} bytes, got {len(data)}")
     length = int.from_bytes(data[:_LENGTH], "little")
     if length > min(MAX_HEADER, len(data) - _LENGTH):
-        raise ModelFileError(f"expected a header within the file and {MAX_HEADER} bytes, got one of {length}")
+        raise ModelFileError(
+            f"expected a safetensors file, whose header lies within it and {MAX_HEADER} bytes, got one of {length}"
+        )
     header = _header(data[_LENGTH : _LENGTH + length])
     metadata = header.pop(_METADATA, {})
     if not isinstance(metadata, dict) or not all(isinstance(each, str) for each in metadata.values()):

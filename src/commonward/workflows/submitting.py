@@ -31,7 +31,10 @@ class LedgerRefused(Exception):
 
     def __init__(self, payload: str, code: int) -> None:
         known = REFUSALS.get(code)
-        super().__init__(f"the ledger refused our {payload} with {code} ({known.__name__ if known else 'unknown'})")
+        name = known.__name__ if known else "unknown"
+        super().__init__(
+            f"the ledger refused our {payload} with {code} ({name}; docs/transactions.md says what it means)"
+        )
         self.code = code
 
 
