@@ -11,6 +11,7 @@ from commonward.adapters.flower import BUNDLED, FlowerLearner, digest_of
 from commonward.apps.cli.languages import Language
 from commonward.apps.cli.output import REFUSED, AsJson, emit, fail, save
 from commonward.apps.cli.plain import plain
+from commonward.apps.studies.words import class_in, words_in
 from commonward.records.images.photograph import PATHOGENS
 from commonward.records.images.reading import Reading
 from commonward.records.images.triage import ALWAYS_EN, ALWAYS_ZH, Advice, advise
@@ -21,31 +22,6 @@ from commonward.workflows.training.ports import LearnerError
 LEARNER = "keratitis"
 MAX_PHOTOGRAPH = 16 << 20
 MAX_MODEL = 256 << 20
-
-_NAMES = {
-    "en": dict(zip(PATHOGENS, ("bacterial", "fungal", "viral", "other"), strict=True)),
-    "zh": dict(zip(PATHOGENS, ("细菌性", "真菌性", "病毒性", "其他"), strict=True)),
-}
-_WORDS = {
-    "en": {
-        "refused": "Not judged, the photograph should be taken again:",
-        "abstained": "The model abstains: nothing is likely enough to be named.",
-        "likeliest": "Likeliest: {}.",
-        "next": "Next, within {} hours",
-        "map": "Where the model looked: {}",
-    },
-    "zh": {
-        "refused": "未判读，请重新拍摄：",
-        "abstained": "模型不作判断：没有任何类别足够可能。",
-        "likeliest": "最可能：{}。",
-        "next": "下一步，{}小时之内",
-        "map": "模型关注的位置：{}",
-    },
-}
-_TIERS = {
-    "en": {"eye-department": "an eye department", "eye-hospital": "a tertiary eye hospital"},
-    "zh": {"eye-department": "眼科", "eye-hospital": "三级眼科医院"},
-}
 
 
 def add_to(studies: typer.Typer) -> None:
@@ -104,18 +80,19 @@ def _fields(found: Reading, advice: Advice, weights: Model, heat_map: Path | Non
 
 
 def _lines(found: Reading, advice: Advice, heat_map: Path | None, lang: str) -> list[str]:
-    words, names = _WORDS[lang], _NAMES[lang]
+    text = words_in(lang)
     if found.findings:
-        lines = [words["refused"], *(f"  {plain(each)}" for each in found.findings)]
+        lines = [text("read-refused"), *(f"  {plain(each)}" for each in found.findings)]
     else:
-        lines = [f"  {names[name]:<10} {found.chance(name):6.1%}" for name in PATHOGENS]
+        lines = [f"  {class_in(text, name):<10} {found.chance(name):6.1%}" for name in PATHOGENS]
         likeliest = found.likeliest
         assert likeliest is not None
-        lines.append(words["abstained"] if found.abstained else words["likeliest"].format(names[likeliest]))
-    lines.append(f"[bold]{words['next'].format(advice.hours)}: {_TIERS[lang][advice.tier.value]}[/bold]")
+        named = text("read-likeliest", name=class_in(text, likeliest))
+        lines.append(text("read-abstained") if found.abstained else named)
+    lines.append(f"[bold]{text('read-next', hours=advice.hours)}: {text(f'tier-{advice.tier.value}')}[/bold]")
     lines.append(plain(advice.zh if lang == "zh" else advice.en))
     if heat_map is not None and found.heat_map:
-        lines.append(words["map"].format(plain(str(heat_map))))
+        lines.append(text("read-map", file=plain(str(heat_map))))
     return [*lines, plain(ALWAYS_ZH if lang == "zh" else ALWAYS_EN)]
 
 

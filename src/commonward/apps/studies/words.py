@@ -1,5 +1,5 @@
-"""What a study's pages say, in English and Chinese: the report's catalogue, and beside it those of the page before
-enrolment and of the model card, as one."""
+"""What a study's pages say, in English and Chinese: the report's catalogue (and of a model used on one photograph), and
+beside it those of the page before enrolment and of the model card, as one."""
 
 # ruff: noqa: E501  # a catalogue reads best with both languages of a text in one place; Chinese has its own commas
 from __future__ import annotations
@@ -196,6 +196,13 @@ _REPORT: Final[Mapping[str, tuple[str, str]]] = {
     "privacy-none": ("no patient-level privacy; only the masked sum of all sites came out", "无患者级隐私；仅得出所有机构的掩码总和"),
     "privacy-waived": ("patient-level privacy was waived by the ethics roles", "伦理角色已豁免患者级隐私"),
     "privacy-charged": ("epsilon {epsilon} in all at delta 10^-{delta}, noise attested by each site and not proven", "总 epsilon {epsilon}，delta 10^-{delta}；噪声由各机构声明，未经证明"),
+    "read-refused": ("Not judged, the photograph should be taken again:", "未判读，请重新拍摄："),
+    "read-abstained": ("The model abstains: nothing is likely enough to be named.", "模型不作判断：没有任何类别足够可能。"),
+    "read-likeliest": ("Likeliest: {name}.", "最可能：{name}。"),
+    "read-next": ("Next, within {hours} hours", "下一步，{hours}小时之内"),
+    "read-map": ("Where the model looked: {file}", "模型关注的位置：{file}"),
+    "tier-eye-department": ("an eye department", "眼科"),
+    "tier-eye-hospital": ("a tertiary eye hospital", "三级眼科医院"),
 }  # fmt: skip
 
 TEXTS: Final[Mapping[str, tuple[str, str]]] = {**_REPORT, **LOOK, **CARD}
