@@ -7,7 +7,7 @@ import pytest
 
 from commonward.ledger.encoding import decode, encode
 from commonward.ledger.ids import MemberId
-from commonward.ledger.rounds import Mode, Rule
+from commonward.ledger.rounds import Mode, Rule, Status
 from commonward.ledger.rounds.study import Round
 from commonward.ledger.rounds.study import Study as Standing
 from commonward.records.contributions import Recorded, left_out
@@ -231,6 +231,20 @@ async def test_a_proposer_that_commits_to_other_figures_is_found_out_and_dispute
         await c.clinic.office.studying.dispute(world.id, 1, "our contribution was altered")
         site = c.north.office.studying.rounds.site(world.id, "clinic")
         assert site is not None and site.disputes == (1,)
+        world.close()
+
+
+async def test_once_the_updates_are_destroyed_no_proposer_is_accused_of_other_figures() -> None:
+    async with Consortium() as c:
+        world = await Study.begun(c, rounds=1, contributions=True)
+        await learnt_by_all(world)
+        before = await world.trainings["south"].committed(world.id)
+        assert (before.report, before.contributions) == (True, True), before.why
+        await c.engine.pass_time(2 * 24 * 60 * 60_000)
+        await world.works(lambda: world.standing.status is Status.SETTLED)
+        await world.once()
+        assert world.trainings["south"]._site.store.updates_kept(world.id) == 0
+        assert await world.trainings["south"].committed(world.id) == before
         world.close()
 
 

@@ -9,6 +9,7 @@ round's sites say the same.
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from commonward.ledger.ids import MemberId, StudyId
@@ -19,7 +20,7 @@ from commonward.workflows.study_papers import StudyPapers
 from commonward.workflows.studying import CONTRIBUTIONS, REPORT
 from commonward.workflows.training.counting import counted_by
 from commonward.workflows.training.judging import is_judged
-from commonward.workflows.training.papers import OUTCOME, Asked, Given
+from commonward.workflows.training.papers import OUTCOME, Asked, Given, RoundPaper
 from commonward.workflows.training.reports import (
     Contributions,
     LeftOut,
@@ -85,15 +86,21 @@ class Outcomes:
             return None
         found = []
         for site in self.sites(study):
-            kept = self._site.store.update(name, last.round, last.attempt, site)
             paper = self._site.store.left_out(name, site)
-            rows = 0 if kept is None or site not in counted_by(Round.parse(last.final)) else kept.rows
+            rows = self._rows(study, last, site) or 0
             found.append(
                 LeftOut(site, rows)
                 if paper is None
                 else LeftOut(site, rows, paper.model, paper.sums if paper.model else b"", paper.why)
             )
         return Contributions(name, last.sums, tuple(found))
+
+    def _rows(self, study: Study, last: RoundPaper, site: MemberId) -> int | None:
+        """What a site brought to the last round; None where its update never came, or is destroyed by now."""
+        if site not in counted_by(Round.parse(last.final)):
+            return 0
+        kept = self._site.store.update(study.terms.study, last.round, last.attempt, site)
+        return None if kept is None else kept.rows
 
     def sites(self, study: Study) -> list[MemberId]:
         """Whose updates are in some final round."""
@@ -222,7 +229,7 @@ class Outcomes:
         except MessageError:
             return Committed(None, None, "its proposer closed it with words alone")
         theirs = pieces_of(report, contributions)
-        own = pieces_of(self.report(study), self.contributions(study))
+        own = pieces_of(self.report(study), self._with_rows_of(study, contributions))
         wrong = sorted(f"{kind} {which}".strip() for (kind, which), said in own.items()
                        if theirs.get((kind, which), said) != said and not rows_alone(kind, said))  # fmt: skip
         if (report.model, report.chain) != (study.model, study.chain):
@@ -230,6 +237,16 @@ class Outcomes:
         false = {each for each in wrong if each.startswith("left out")}
         why = f"what its proposer committed to differs from what this site made: {', '.join(wrong)}" if wrong else ""
         return Committed(not set(wrong) - false, not false if contributions is not None else None, why)
+
+    def _with_rows_of(self, study: Study, theirs: Contributions | None) -> Contributions | None:
+        """Our contributions; rows that this site cannot know stand as they were said: nothing is held against them."""
+        own, last = self.contributions(study), self._site.store.final(study.terms.study, study.round)
+        if own is None or theirs is None or last is None:
+            return own
+        said = {each.site: each.rows for each in theirs.sites}
+        unknown = {each.site for each in own.sites if self._rows(study, last, each.site) is None}
+        sites = (replace(each, rows=said.get(each.site, 0)) if each.site in unknown else each for each in own.sites)
+        return replace(own, sites=tuple(sites))
 
     # giving
 
