@@ -1,6 +1,7 @@
 """DICOM photographs: read when they are what they say, refused by tag and value when not."""
 
 import contextlib
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -109,6 +110,20 @@ def test_bytes_changed_anywhere_in_the_header_never_raise_anything_else() -> Non
             data[at] = int(random.integers(0, 256))
         with contextlib.suppress(ImageRefused):
             read_photography(bytes(data))
+
+
+@pytest.mark.parametrize("within", ["the data set", "a sequence"])
+def test_a_header_of_countless_empty_elements_is_refused_before_it_fills_the_memory(within: str) -> None:
+    whole = dicom(EYE.pixels)
+    (length,) = struct.unpack_from("<I", whole, 140)  # of the file meta information, PS3.10 7.1
+    start = 144 + length
+    bomb = b"".join(struct.pack("<HH2sH", 0x0009, 0x1000 + at % 0xE000, b"LO", 0) for at in range(60_000))
+    if within == "a sequence":  # of undefined length (PS3.5 7.5.2), which is read at once
+        item = struct.pack("<HHI", 0xFFFE, 0xE000, 0xFFFFFFFF) + bomb + struct.pack("<HHI", 0xFFFE, 0xE00D, 0)
+        bomb = struct.pack("<HH2sHI", 0x0009, 0x1010, b"SQ", 0, 0xFFFFFFFF) + item
+        bomb += struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
+    with pytest.raises(ImageRefused, match="expected a header of at most"):
+        read_photography(whole[:start] + bomb + whole[start:])
 
 
 def test_a_file_beyond_the_limit_is_not_read() -> None:

@@ -29,6 +29,9 @@ OPHTHALMIC_8_BIT: Final = "1.2.840.10008.5.1.4.1.1.77.1.5.1"
 IMPLICIT, EXPLICIT, JPEG_BASELINE = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.50"
 NATIVE: Final = (IMPLICIT, EXPLICIT)
 
+_MOST_READS: Final = 50_000
+"""Pieces that a file is read in, two or more for each element; a slit lamp writes some hundred elements."""
+
 # PS3.3 C.8.17.2.1 and PS3.5 8.2.1: which photometric interpretations (0028,0004) we read, by samples and syntax.
 _COLOURS: Final = {
     (1, "native"): ("MONOCHROME2",),
@@ -68,13 +71,29 @@ def read_photography(
         # Its warnings, and its log, would quote values: names of patients among them.
         with warnings.catch_warnings(), disable_value_validation():
             warnings.simplefilter("ignore")
-            dataset = pydicom.dcmread(BytesIO(data))
+            dataset = pydicom.dcmread(_Counted(data, called))
             return _photograph(dataset, syntax, called, label, asked, refuse_text)
     except ImageRefused:
         raise
     except Exception as cause:
         # pydicom fails in a dozen ways on damaged bytes. Its words may quote values, so only the kind is told.
         raise ImageRefused(f"{called}: expected a whole DICOM file, got {type(cause).__name__}") from cause
+
+
+class _Counted(BytesIO):
+    """Bytes of which only so many pieces are read: millions of empty elements fit into a file of the size allowed, and
+    would take gigabytes as objects."""
+
+    def __init__(self, data: bytes, name: str) -> None:
+        super().__init__(data)
+        self._name, self._left = name, _MOST_READS
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """As of any file. Raises ImageRefused for a piece too many."""
+        self._left -= 1
+        if self._left < 0:
+            raise ImageRefused(f"{self._name}: expected a header of at most {_MOST_READS // 2} elements", Why.SIZE)
+        return super().read(size)
 
 
 def _photograph(
