@@ -20,7 +20,7 @@ from commonward.workflows.training.exchange import _plain
 from commonward.workflows.training.loop import Training
 from commonward.workflows.training.papers import COUNTS, OUTCOME, PART_BYTES, Asked, Given, read_tensors, tensors_bytes
 from commonward.workflows.training.ports import Task
-from commonward.workflows.training.reports import Contributions, Place, Report
+from commonward.workflows.training.reports import Contributions, Outcome, Place, Report
 from commonward.workflows.training.site import NotServed
 from tests.consortium import Consortium
 from tests.workflows.training.study_world import FIRST, SITES, Study
@@ -263,6 +263,27 @@ async def test_what_a_site_cannot_know_it_takes_from_more_than_half_of_the_other
         assert [counts(each.counts)[1] for each in report.rounds] == [6, 8]
         for site in SITES:
             assert (await world.trainings[site].committed(world.id))[:2] == (True, True), site
+        world.close()
+
+
+async def test_a_proposer_that_shows_a_viewer_other_figures_than_it_committed_to_is_not_believed() -> None:
+    async with Consortium() as c:
+        world = await Study.begun(c, rounds=1, contributions=True)
+        await learnt_by_all(world)
+        honest, asked = c.north.office.desk.handlers[OUTCOME], list[MemberId]()
+
+        async def better(asker: MemberId, body: bytes) -> bytes:
+            asked.append(asker)
+            given = Given.parse(await honest(asker, body))
+            told = Outcome.parse(given.data)
+            report = replace(Report.parse(told.report), words="ninety-nine of a hundred")
+            return replace(given, data=replace(told, report=report.to_bytes()).to_bytes()).to_bytes()
+
+        c.north.office.desk.handlers[OUTCOME] = better
+        await c.shield.office.studying.papers(world.id)
+        viewer = Training(c.shield.office, world.holdings["north"], lambda *_: world.learners["north"])
+        assert await viewer.outcome(world.id) == await outcome_of(world) and "shield" in asked
+        viewer.close()
         world.close()
 
 
