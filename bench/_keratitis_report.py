@@ -19,7 +19,6 @@ from commonward.records.rule_parameters import BILLION
 
 SPLITS: Final = 5
 PRIVATE_SPLITS: Final = 3
-"""A private step takes ten times as long as a plain one."""
 
 LOCAL: Final = "mean of the four hospitals' own models"
 

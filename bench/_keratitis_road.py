@@ -1,7 +1,7 @@
 """Our road in one process: what the learner does of a round, updates as bytes, our aggregation. No Flower messages.
 
-The learner's own functions (`vision.learning`) train and judge, private ones with Opacus and noise from the system's
-entropy; each site's change is quantised, becomes an update's bytes, and the rule makes the next model of the bytes.
+The learner's own functions (`vision.learning`) train and judge, private ones with noise from the system's entropy; each
+site's change is quantised, becomes an update's bytes, and the rule makes the next model of the bytes.
 """
 
 from collections.abc import Callable, Mapping, Sequence

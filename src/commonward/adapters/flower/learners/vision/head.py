@@ -91,13 +91,17 @@ def descend(
         for each, name in zip(network.parameters(), STEPS.values(), strict=True):
             optimiser.state[each]["momentum_buffer"] = torch.from_numpy(momentum[name] / rate)
     target = torch.from_numpy(labels)
+    whole = batches(np.arange(size)) if size == len(labels) and not isinstance(network, Whole) else None
     order = np.empty(0, np.int64)
     for _ in range(given["steps"]):
-        if len(order) < size:
-            order = chance.permutation(len(labels))
-        batch, order = order[:size], order[size:]
+        if whole is not None:  # all of a head's rows: their order tells nothing, and a copy in each step costs time
+            batch = np.arange(size)
+        else:
+            if len(order) < size:
+                order = chance.permutation(len(labels))
+            batch, order = order[:size], order[size:]
         optimiser.zero_grad()
-        logits = network(batches(batch))
+        logits = network(batches(batch) if whole is None else whole)
         functional.cross_entropy(logits, target[batch].to(logits.device)).backward()
         pulls.add()
         optimiser.step()
