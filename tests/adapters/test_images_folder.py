@@ -11,7 +11,7 @@ from PIL import Image
 
 from commonward.adapters.images import decoded, read_folder, read_list
 from commonward.adapters.images.slitlamp import photographs
-from commonward.records.images.photograph import PATHOGENS, Eye, ImageRefused, Limits
+from commonward.records.images.photograph import PATHOGENS, Eye, ImageRefused, Limits, Why
 from tests.imagekit import jpeg, png, put, written
 
 EYES = list(photographs("south", 2, 5, each=1))
@@ -129,6 +129,15 @@ def test_a_bomb_is_refused_by_its_header() -> None:
         decoded(bytes(data), "one")
     with pytest.raises(ImageRefused, match="100 bytes"):
         decoded(bytes(data), "one", Limits(file_bytes=100))
+
+
+def test_a_jpeg_of_countless_scans_is_refused_and_a_progressive_one_is_read() -> None:
+    whole = jpeg(EYES[0].pixels, progressive=True)
+    assert decoded(whole, "one").shape == EYES[0].pixels.shape
+    scan = whole[whole.rindex(b"\xff\xda") : -2]
+    with pytest.raises(ImageRefused, match="at most 32 scans") as refused:
+        decoded(whole[:-2] + 1000 * scan + whole[-2:], "one")
+    assert refused.value.why is Why.SIZE
 
 
 def test_transparent_parts_are_refused_as_they_hide_pixels() -> None:

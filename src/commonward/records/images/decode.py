@@ -14,6 +14,10 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from commonward.records.images.photograph import ImageRefused, Limits, Pixels, Why
 
 _MODES = ("RGB", "L", "P", "RGBA", "LA")
+_SCAN = b"\xff\xda"  # SOS, ITU-T T.81 B.2.3; within a scan every 0xff is followed by 0, so none is missed
+_MOST_SCANS = 32
+"""A progressive JPEG has about ten. Each costs a pass over all pixels, and can be made of 14 bytes: a file of the size
+allowed could hold a decoder for days."""
 
 
 def decoded(data: bytes, name: str, limits: Limits | None = None) -> Pixels:
@@ -34,6 +38,8 @@ def decoded(data: bytes, name: str, limits: Limits | None = None) -> Pixels:
             warnings.simplefilter("error")
             with Image.open(BytesIO(data), formats=("JPEG", "PNG")) as image:
                 asked.check_frame(name, *image.size)
+                if image.format != "PNG" and data.count(_SCAN) > _MOST_SCANS:
+                    raise ImageRefused(f"{name}: expected a JPEG of at most {_MOST_SCANS} scans, got more", Why.SIZE)
                 frames = getattr(image, "n_frames", 1)
                 if frames != 1:
                     raise ImageRefused(f"{name}: expected a still picture, got {frames} frames")
