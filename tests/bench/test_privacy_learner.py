@@ -10,6 +10,7 @@ from bench._privacy_audit import most_visible
 from bench._privacy_canaries import LENGTH, crafted, mislabelled, one_run
 from bench._privacy_models import Rows, alone, private, together, true_class, undefended
 from commonward.adapters.flower.learners.vision.form import WEIGHT
+from commonward.adapters.flower.learners.vision.judging import probabilities
 
 CANARIES, GUESSES = 300, 100
 CANARY_ROWS = crafted(CANARIES, CANARIES)
@@ -41,7 +42,13 @@ def test_without_the_clip_noise_hides_nothing(monkeypatch) -> None:
 
     declared = private(1.0, rounds=5)
     assert one_run(CANARY_ROWS, declared, 2, guesses=GUESSES).least <= 1
-    monkeypatch.setattr(road, "clipped_sum", lambda parts, clip: np.trunc(parts.sum(axis=0) * 2**20).astype(np.int64))
+
+    def unclipped_sum(patients, w, truth, rows, clip):
+        wrong = probabilities(patients.floats[rows] @ w.T)
+        wrong[np.arange(len(rows)), truth[rows]] -= 1.0
+        return np.trunc(wrong.T @ patients.floats[rows] * (road.WHOLE / clip)).astype(np.int64)
+
+    monkeypatch.setattr(road.Inputs, "clipped_sum", unclipped_sum)
     assert one_run(CANARY_ROWS, declared, 2, guesses=GUESSES).least > 1
 
 
