@@ -26,7 +26,9 @@ class LedgerReads:
 
     @property
     def line(self) -> LedgerId:
-        return self._machine.genesis.line
+        # As `Genesis.line`, which writes all of genesis again to digest it: this is asked at every request.
+        imported = self._machine.genesis.imported
+        return self._machine.ledger_id if imported is None else imported.line
 
     @property
     def indexes(self) -> Indexes:
