@@ -197,6 +197,8 @@ async def test_a_site_that_gives_nobody_its_bytes_is_left_out_in_time() -> None:
         c.south.office.desk.handlers[UPDATE] = nothing
         await world.works(world.over, minutes=1)
         assert world.final(1).exclusions == ("south",) and world.final(1).attempt == 1
+        touched = {site: world.trainings[site].touched(world.id, consent=world.consent(site, 0)) for site in SITES[2:]}
+        assert [number for number, _ in touched["north"]] == [1] and touched["south"] == (), "no model holds its rows"
         np.testing.assert_allclose(await world.learnt(), world.plainly(1, HONEST), atol=1e-5)
         world.close()
 
