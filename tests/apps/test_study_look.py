@@ -164,6 +164,13 @@ def test_a_table_without_pictures_is_not_looked_at() -> None:
     assert pictures_of(Rows(table, (), ())) is None
 
 
+def test_a_damaged_first_picture_does_not_hide_that_the_others_are_copies() -> None:
+    same = jpeg(picture(1))
+    table = rows((b"damaged", "A", "fungal"), (same, "A", "fungal"), (same, "A", "fungal")).table
+    assert picture_columns(table) == ("photograph",)
+    assert [(each.first, each.second) for each in copies(table)] == [(1, 2)]
+
+
 def test_a_study_file_says_how_the_classes_are_shared_out_at_the_proposer() -> None:
     text = STUDY.format(mode="masked", rounds=3, min_sites=3, updates="10m", waiver="false")
     shared = text.replace("label_share = 0.46", "label_share = {bacterial = 0.4, fungal = 0.35, viral = 0.25}")

@@ -43,14 +43,13 @@ class Looks(NamedTuple):
 
 
 def picture_columns(table: Table) -> tuple[str, ...]:
-    """Columns of bytes that hold JPEG or PNG files, as their first cell tells."""
-    found = []
-    for each in table.columns:
-        if each.type is Type.BYTES:
-            first = next((cell for cell in table.cells(each.name) if isinstance(cell, bytes)), b"")
-            if first.startswith(_MAGIC):
-                found.append(each.name)
-    return tuple(found)
+    """Columns of bytes that hold JPEG or PNG files: one is enough, so that no damaged first cell hides the others."""
+    return tuple(
+        each.name
+        for each in table.columns
+        if each.type is Type.BYTES
+        and any(isinstance(cell, bytes) and cell.startswith(_MAGIC) for cell in table.cells(each.name))
+    )
 
 
 def looks(table: Table, column: str) -> Looks:
