@@ -279,7 +279,7 @@ def hold_others_checkpoints_against_the_node(data: Path) -> None:
 def test_a_running_node_and_its_sequencer_are_in_order(data: Path) -> None:
     processes = [begun("sequencer", data), begun("node", data)]
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         wrong: list[Finding] = []
         while time.monotonic() < deadline:
             code, findings = examined(data)
@@ -305,4 +305,4 @@ def test_a_running_node_and_its_sequencer_are_in_order(data: Path) -> None:
         for process in processes:
             process.terminate()
         for process in processes:
-            process.communicate(timeout=30)
+            process.communicate(timeout=120)

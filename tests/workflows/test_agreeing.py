@@ -39,9 +39,10 @@ async def test_all_nodes_execute_the_same_blocks_and_cosign_them() -> None:
         north = world.nodes["north"]
         sent = [north.submit(raw) for raw in releases(world, 3)]
         tasks = [asyncio.create_task(each) for each in sent]
-        for _ in range(3):
-            await asyncio.sleep(0.01)
-            await world.round()
+        async with asyncio.timeout(60):
+            while not all(task.done() for task in tasks):
+                await asyncio.sleep(0.01)
+                await world.round()
         landed = [await task for task in tasks]
         assert [each.code for each in landed] == [0, 0, 0]
         assert len(world.roots()) == 1

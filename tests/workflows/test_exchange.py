@@ -103,8 +103,9 @@ async def test_a_line_that_its_name_did_not_sign_counts_for_nobody() -> None:
     async with AgreeingWorld() as world:
         await world.hand("north", world.bundle(releases(world, 1), "north"))
         await world.round()
-        await asyncio.sleep(0.01)
-        lines = world.nodes["north"].lines_over_latest()
+        north = world.nodes["north"]
+        await until(lambda: any(member == "clinic" for member, _, _ in north.lines_over_latest()))
+        lines = north.lines_over_latest()
         clinic = next(line for member, _, line in lines if member == "clinic")
         head = lines[0][1]
         forged = encode([["south", head.size, head.root, clinic.to_text().replace("clinic", "south")]])
