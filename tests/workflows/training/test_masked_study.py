@@ -11,7 +11,7 @@ from commonward.records.rule_parameters import Parameters
 from commonward.workflows.training.papers import DEAL, REVEAL, UPDATE, Asked, Given
 from commonward.workflows.training.site import NotServed, Waits
 from tests.consortium import Consortium
-from tests.workflows.training.study_world import MINUTE, SITES, Study
+from tests.workflows.training.study_world import DAY, MINUTE, SITES, Study
 
 
 async def test_a_masked_study_ends_with_the_model_of_an_open_one() -> None:
@@ -47,6 +47,21 @@ def _secrets(world: Study, site: str) -> list[bytes]:
     assert found is not None and found.used is not None
     kept = world.trainings[site]._site.store.secret(world.id, found.used.masks.keys[0])
     return [] if kept is None else [kept.seed]
+
+
+async def test_nothing_that_could_open_an_update_is_left_once_the_time_for_disputes_is_over() -> None:
+    async with Consortium() as c:
+        world = await Study.begun(c, mode=Mode.MASKED, rounds=2)
+        await world.works(world.over)
+        await world.works(lambda: all(world.computed(site, 2) for site in SITES))
+        store = world.trainings["north"]._site.store
+        kept = (store._updates, store._deals, store._reveals)
+        assert all(each.places(world.id) for each in kept), "a replay needs them until then"
+        await c.engine.pass_time(2 * DAY)
+        await world.works(lambda: world.standing.status is Status.SETTLED)
+        await world.once()
+        assert not any(each.places(world.id) for each in (*kept, store._secrets)) and store.tables(world.id) is None
+        world.close()
 
 
 async def test_secrets_of_the_last_attempt_go_too_when_a_study_stalls() -> None:

@@ -72,6 +72,20 @@ async def test_patients_kept_apart_to_judge_the_model_stay_apart_through_every_m
         world.close()
 
 
+async def test_the_patients_kept_apart_stay_those_when_one_who_was_learnt_from_withdraws() -> None:
+    """Drawn again of nine, they would be fewer, and one of them would be learnt from after judging."""
+    async with Consortium() as c:
+        world = await Study.begun(c, rounds=5, test_share=300)
+        await world.works(world.at(1))
+        before = list(world.learners["south"].test_rows)
+        gone = next(n for n, point in enumerate(points("south")) if point not in before)
+        await world.withdraws("south", gone)
+        await world.works(world.over)
+        assert len(before) == 3 and world.learners["south"].test_rows == before
+        assert len(world.rows("south")) == 6 and points("south")[gone] not in world.rows("south")
+        world.close()
+
+
 async def test_when_all_withdraw_the_site_waits_and_the_others_go_on() -> None:
     async with Consortium() as c:
         world = await Study.begun(c, rounds=2)
