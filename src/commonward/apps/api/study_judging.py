@@ -14,6 +14,7 @@ from commonward.apps.studies.metrics import variants
 from commonward.ledger.ids import parse_study_id
 from commonward.records.model_file import ModelFileError, read_model
 from commonward.workflows.member_log import Event
+from commonward.workflows.training.distinct import Distinct
 from commonward.workflows.training.held_out import judge
 
 router = APIRouter()
@@ -45,8 +46,10 @@ async def judge_here(request: Request, study: str, body: Published) -> dict[str,
     )
     papers = await node.office.studying.papers(wanted)
     described = node.learners.describe(papers.protocol.learner)
+    distinct = Distinct(node.member)
+    alike = [each for each in found.rows.copies if distinct.known(each) is None]
     return {
         "study": study, "title": papers.protocol.title, "learner": papers.protocol.learner, "model": model.digest.hex(),
         "rows": len(found.rows.table), "classes": list(described.classes), "synthetic": bool(papers.protocol.synthetic),
-        "copies": len(found.rows.copies), "figures": variants(found.counts).get("", {}),
+        "copies": len(alike), "figures": variants(found.counts).get("", {}),
     }  # fmt: skip
