@@ -15,28 +15,16 @@ from commonward.ledger.ids import BlockTime, Height, MemberId
 from commonward.ledger.rules import Header
 from commonward.ledger.transactions import Payload
 from commonward.workflows.agreeing import AgreeingReplica
-from commonward.workflows.memory import Cue, SteppedClock
-from commonward.workflows.ports import Committed, LedgerAway, Proven
+from commonward.workflows.memory import SteppedClock
+from tests.cued import Cued, settled
 from tests.ledgerkit import START, SoftKey, SoftPasskey
 from tests.memory_engine import MAP_BITS, Disk, SoftKeys, signed
 
 _ROOM = 3 << 20
 
 
-class CuedAgreeing(AgreeingReplica):
-    """A node whose `submit` and `cosigned` fail on cue with LedgerAway, before or after the effect."""
-
-    def __init__(self, **arguments: Any) -> None:
-        super().__init__(**arguments)
-        self.cue = Cue(LedgerAway)
-
-    async def submit(self, raw: bytes) -> Committed:
-        with self.cue.of("submit"):
-            return await super().submit(raw)
-
-    async def cosigned(self, size: int, timeout_ms: int = 10_000) -> Proven:
-        with self.cue.of("cosigned"):
-            return await super().cosigned(size, timeout_ms)
+class CuedAgreeing(Cued, AgreeingReplica):
+    """A node whose calls fail on cue."""
 
 
 class _Decided(NamedTuple):
@@ -191,21 +179,11 @@ class MemoryAgreement:
         return not self.lines or not self._quorum() or not (self.waiting or self._due())
 
     async def settle(self, rounds: int = 2000) -> None:
-        """Let everything under way arrive: given up after so many looks at which nothing moved, however long it takes
-        on a busy machine as long as something does."""
-        left, before = rounds, None
-        for _ in range(30 * rounds):  # and in the end whatever moves
-            if not left:
-                break
-            await asyncio.sleep(0.001)
-            if not self._still():
-                now = (len(self._decided), len(self.waiting), tuple(each.height for each in self.nodes.values()))
-                left, before = (left - 1 if now == before else rounds), now
-                continue
-            for _ in range(5):
-                await asyncio.sleep(0)
-            if self._still():
-                break
+        """Let everything under way arrive: until all nodes on the line stand where a quorum can bring them."""
+        await settled(self._still, self._stands, rounds)
+
+    def _stands(self) -> object:
+        return len(self._decided), len(self.waiting), tuple(each.height for each in self.nodes.values())
 
     async def pass_time(self, ms: int) -> None:
         """Move the clock, let every node do what time brings, and let it arrive."""

@@ -25,8 +25,9 @@ from commonward.ledger.proofs import ProofKind, member_proof
 from commonward.ledger.state import MemoryStore
 from commonward.ledger.transactions import Payload, assemble, build_body, transaction_digest
 from commonward.workflows.following import FollowingReplica
-from commonward.workflows.memory import Cue, SteppedClock
-from commonward.workflows.ports import Committed, LedgerAway, Proven, StorageKeys
+from commonward.workflows.memory import SteppedClock
+from commonward.workflows.ports import StorageKeys
+from tests.cued import Cued, settled
 from tests.ledgerkit import MEMBERS, START, SoftKey, SoftPasskey, demo_genesis, member_soft_key
 
 MAP_BITS = 8
@@ -84,20 +85,8 @@ class Disk:
     blocks: MemoryBlocks = field(default_factory=MemoryBlocks)
 
 
-class CuedReplica(FollowingReplica):
-    """A node whose `submit` and `cosigned` fail on cue with LedgerAway, before or after the effect."""
-
-    def __init__(self, **arguments: Any) -> None:
-        super().__init__(**arguments)
-        self.cue = Cue(LedgerAway)
-
-    async def submit(self, raw: bytes) -> Committed:
-        with self.cue.of("submit"):
-            return await super().submit(raw)
-
-    async def cosigned(self, size: int, timeout_ms: int = 10_000) -> Proven:
-        with self.cue.of("cosigned"):
-            return await super().cosigned(size, timeout_ms)
+class CuedReplica(Cued, FollowingReplica):
+    """A node whose calls fail on cue."""
 
 
 class _Line:
@@ -246,14 +235,10 @@ class MemoryEngine:
 
     async def settle(self, rounds: int = 2000) -> None:
         """Let everything under way arrive: until all nodes on the line stand where the sequencer does."""
-        for _ in range(rounds):
-            await asyncio.sleep(0.001)
-            if not self._still():
-                continue
-            for _ in range(5):
-                await asyncio.sleep(0)
-            if self._still():
-                break
+        await settled(self._still, self._stands, rounds)
+
+    def _stands(self) -> object:
+        return self.sequencer.height, tuple(each.height for each in self.nodes.values())
 
     async def pass_time(self, ms: int) -> None:
         """Move the clock, let every node do what time brings, and let it arrive.
