@@ -92,7 +92,7 @@ class Processes:
         """A command against a member's data directory."""
         return commonward(*arguments, "--data", self.data(member))
 
-    def start(self) -> None:
+    def start_all(self) -> None:
         """Starts what does not run, and waits until every member is live."""
         running.start(self.directory, PATIENCE_S)
         for member in MEMBERS:
@@ -151,7 +151,7 @@ def consortium_on(engine: str, directory: Path, tick_ms: int = 1000) -> Iterator
             settings = made.settings(member)
             staffing.issue(settings, role=role, department="ward 3", number=number, hours=12, now=WallClock().now())
     try:
-        made.start()
+        made.start_all()
         yield made
     finally:
         running.stop(directory)
@@ -179,7 +179,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     shared = item.config.stash.get(_SHARED, None)
     if shared is not None and item.path in _sharing and not running.processes(shared.directory):
-        shared.start()
+        shared.start_all()
 
 
 @pytest.hookimpl(wrapper=True)

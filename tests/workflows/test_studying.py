@@ -169,18 +169,18 @@ async def test_forms_on_paper_count_once_and_their_withdrawal_ends_what_they_let
             await research.take(study, c.north.local(name), "I agree to take part.", people)
             await c.engine.settle()
         assert research.count(study).open == 2
-        rows = research.rows(study)
+        rows = await research.rows(study)
         assert len(rows) == 2 and all(len(each.held) == 1 for each in rows)
         with pytest.raises(NoSuchForm):
             await research.withdraw(study, c.north.local("eve"), "never agreed")
         await research.withdraw(study, c.north.local("ada"), "moved away")
         await c.engine.settle()
         assert research.count(study).open == 1 and research.count(study).withdrawn_at > 0
-        (left,) = research.rows(study)
+        (left,) = await research.rows(study)
         assert left.held[0].stored.count(b"ben")
         await research.take(study, c.north.local("ada"), "I agree again.", people)
         await c.engine.settle()
-        assert research.count(study).open == 2 and len(research.rows(study)) == 2
+        assert research.count(study).open == 2 and len(await research.rows(study)) == 2
 
 
 async def test_a_form_needs_two_people_who_saw_it_signed() -> None:
