@@ -17,7 +17,7 @@ from commonward.adapters.flower import FlowerLearner, digest_of
 from commonward.workflows.training.ports import LearnerFailed
 
 APP = """
-import ctypes, os, resource, socket, subprocess
+import ctypes, mmap, os, resource, socket, subprocess
 from flwr.clientapp import ClientApp
 
 VICTIM, SOCKET, THEIRS, SHARED = {victim}, {socket!r}, {theirs!r}, {shared!r}
@@ -54,6 +54,8 @@ ATTACKS = {{
     "processors": lambda: os.sched_setaffinity(VICTIM, [0]),
     "mode": lambda: os.chmod(THEIRS, 0o666),
     "owner": lambda: os.chown(THEIRS, os.getuid(), os.getgid()),
+    "unlimited": lambda: mmap.mmap(-1, 1 << 20),
+    "memory-file": lambda: os.memfd_create("x"),
     "shared": lambda: open(SHARED, "w").write("a row"),
 }}
 

@@ -21,6 +21,7 @@ __all__ = ["refuse_calls"]
 _SET_SECCOMP: Final = 22  # PR_SET_SECCOMP, linux/prctl.h
 _FILTER: Final = 2  # SECCOMP_MODE_FILTER
 _LOAD, _EQUAL, _AT_LEAST, _ANY, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06  # BPF_LD|W|ABS; BPF_JMP|JEQ, JGE, JSET; BPF_RET
+_AND: Final = 0x54  # BPF_ALU|AND|K
 _ALLOW: Final = 0x7FFF0000
 _KILL: Final = 0x80000000
 _ERROR: Final = 0x00050000
@@ -29,6 +30,7 @@ _NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16  # offsets in struct seccomp_data
 _X32: Final = 0x40000000
 _THREAD: Final = 0x00010000  # CLONE_THREAD
 _UNIX: Final = 1  # AF_UNIX
+_SHARED: Final = 0x21  # MAP_SHARED | MAP_ANONYMOUS
 
 _REFUSED: Final[dict[str, tuple[int, int]]] = {  # on x86_64, on aarch64; -1 where there is none
     # another way out than the one socket that the worker was given
@@ -48,8 +50,8 @@ _REFUSED: Final[dict[str, tuple[int, int]]] = {  # on x86_64, on aarch64; -1 whe
     "setxattr": (188, 5), "lsetxattr": (189, 6), "fsetxattr": (190, 7), "setxattrat": (463, 463),
     "removexattr": (197, 14), "lremovexattr": (198, 15), "fremovexattr": (199, 16), "removexattrat": (466, 466),
     "open_by_handle_at": (304, 265),
-    # memory that outlives it: System V, message queues, keyrings
-    "shmget": (29, 194), "msgget": (68, 186), "semget": (64, 190), "mq_open": (240, 180),
+    # memory that outlives it, or that its limit (RLIMIT_DATA: private memory) does not count
+    "memfd_create": (319, 279), "shmget": (29, 194), "msgget": (68, 186), "semget": (64, 190), "mq_open": (240, 180),
     "add_key": (248, 217), "request_key": (249, 218), "keyctl": (250, 219),
     # the kernel's own doors
     "unshare": (272, 97), "setns": (308, 268), "mount": (165, 40), "umount2": (166, 39), "chroot": (161, 51),
@@ -72,11 +74,12 @@ class _Machine(NamedTuple):
     tgkill: int
     prlimit: int
     affinity: int
+    mmap: int
 
 
 _MACHINES: Final = {
-    "x86_64": _Machine(0, 0xC000003E, 56, 435, 41, 44, 62, 234, 302, 203),
-    "aarch64": _Machine(1, 0xC00000B7, 220, 435, 198, 206, 129, 131, 261, 122),
+    "x86_64": _Machine(0, 0xC000003E, 56, 435, 41, 44, 62, 234, 302, 203, 9),
+    "aarch64": _Machine(1, 0xC00000B7, 220, 435, 198, 206, 129, 131, 261, 122, 222),
 }
 
 
@@ -114,6 +117,7 @@ def _program(machine: _Machine, own: int) -> Iterator[bytes]:
         yield from _deciding(number, 0, [_step(_EQUAL, own, 0, 1)])
     for number in (machine.prlimit, machine.affinity):
         yield from _deciding(number, 0, [_step(_EQUAL, 0, 1, 0), _step(_EQUAL, own, 0, 1)])
+    yield from _deciding(machine.mmap, 3, [_step(_AND, _SHARED, 0, 0), _step(_EQUAL, _SHARED, 1, 0)])
     yield _end(_ALLOW)
 
 
