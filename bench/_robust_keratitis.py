@@ -185,10 +185,8 @@ def poison(train: Rows) -> Rows:
 
 
 def changes(bases: Sequence[Model], rows: Rows) -> list[Changes]:
-    """What a round of the learner's steps makes of each model: gradient descent over all rows, with momentum.
-
-    The learner takes all rows in an order that the protocol's seed draws; sums differ by it in their last bits.
-    """
+    """What a round of the learner's steps makes of each model: gradient descent over all rows, with momentum that does
+    not outlast the round."""
     rate, momentum, ridge = (GIVEN[name] / BILLION for name in ("learning_rate", "momentum", "ridge"))
     count, (n, width) = len(bases), rows.inputs.shape
     first = np.stack([each[WEIGHT].floats for each in bases]), np.stack([each[BIAS].floats for each in bases])
