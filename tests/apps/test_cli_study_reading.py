@@ -99,3 +99,8 @@ def test_a_model_of_something_else_is_refused_by_the_learner(files):
     shown = run(str(path), str(files / "eye.jpg"))
 
     assert shown.exit_code == 2 and "expected a model of photographs" in shown.output
+
+
+def test_a_photograph_that_has_no_end_is_refused_at_its_limit(files):
+    endless = run(str(files / "model.safetensors"), "/dev/zero")
+    assert endless.exit_code == 2 and "expected a file of at most 16 MB" in endless.output
