@@ -1,11 +1,10 @@
-"""Hands whole modules to workers from both ends of one list.
+"""Hands whole modules to workers: to the first those with real processes, to the others those that compute.
 
-At the front are tests of real processes, which wait much and must not be disturbed; at the back are tests that compute.
-The first worker takes from the front, the others from the back. So on two cores one consortium of real nodes runs at a
-time, beside something that keeps the other core busy, until one end is used up. In the middle is what takes a second or
-two: the workers end together.
+Tests of real processes wait much and must not be disturbed. So on two cores one consortium of real nodes runs at a
+time, beside something that keeps the other core busy, until one kind is used up: then the others take of the processes
+from the end of their list. What no list names is short, and comes last: the workers end together.
 
-Within an end the longest come first. Tests that share a consortium (`tests/apps/conftest.py`) stand together, so that
+Within a list the longest come first. Tests that share a consortium (`tests/apps/conftest.py`) stand together, so that
 it runs only as long as it is needed.
 """
 
@@ -17,6 +16,12 @@ from xdist.scheduler.loadscope import LoadScopeScheduling  # type: ignore[import
 
 PROCESSES = (
     "tests/network/test_network_processes.py",
+    "tests/apps/test_cli_care.py",  # these six share a consortium
+    "tests/apps/test_cli_custody.py",
+    "tests/apps/test_cli_evidence.py",
+    "tests/apps/test_cli_governance.py",
+    "tests/apps/test_cli_stamps.py",
+    "tests/apps/test_metrics.py",
     "tests/scenarios/test_faults.py",
     "tests/network/test_story_cometbft.py",
     "tests/apps/test_demo_learning.py",
@@ -26,12 +31,6 @@ PROCESSES = (
     "tests/network/test_network_governed.py",
     "tests/network/",
     "tests/apps/test_cli_on_cometbft.py",
-    "tests/apps/test_cli_care.py",  # from here six share a consortium
-    "tests/apps/test_cli_custody.py",
-    "tests/apps/test_cli_evidence.py",
-    "tests/apps/test_cli_governance.py",
-    "tests/apps/test_cli_stamps.py",
-    "tests/apps/test_metrics.py",
     "tests/apps/test_cli_network.py",
     "tests/apps/test_cli_migrate.py",
     "tests/apps/test_cli_intake.py",
@@ -51,18 +50,18 @@ COMPUTING = (
     "tests/browser/",
     "tests/adapters/",
 )
-"""Likewise, for the other end."""
+"""Likewise, for the other workers."""
 
 
-def place(scope: str) -> tuple[int, int]:
-    """Where a module stands in the list: sorts like it."""
+def place(scope: str, *, first: bool) -> tuple[int, int]:
+    """When it is a module's turn, at the first worker or at another: sorts like it."""
     for at, beginning in enumerate(PROCESSES):
         if scope.startswith(beginning):
-            return (0, at)
+            return (0, at) if first else (1, -at)
     for at, beginning in enumerate(COMPUTING):
         if scope.startswith(beginning):
-            return (2, -at)
-    return (1, 0)
+            return (2, -at) if first else (0, at)
+    return (1, 0) if first else (2, 0)
 
 
 class TwoEnds(LoadScopeScheduling):  # type: ignore[misc]
@@ -70,6 +69,6 @@ class TwoEnds(LoadScopeScheduling):  # type: ignore[misc]
 
     def _assign_work_unit(self, node: Any) -> None:
         first = node is min(self.nodes, key=lambda each: str(each.gateway.id))
-        taken = (min if first else max)(self.workqueue, key=place)
+        taken = min(self.workqueue, key=lambda scope: place(scope, first=first))
         self.workqueue.move_to_end(taken, last=False)
         super()._assign_work_unit(node)
