@@ -37,21 +37,32 @@ def centred(sites: Sequence[Floats]) -> list[Floats]:
 
 
 def fedavg(
-    sites: Sequence[Rows], rounds: int, steps: int, rate: float, momentum: float, ridge: float, weights: Sequence[int]
+    sites: Sequence[Rows],
+    rounds: int,
+    steps: int,
+    rate: float,
+    momentum: float,
+    ridge: float,
+    weights: Sequence[int],
+    *,
+    carry: bool = False,
 ) -> tuple[Floats, Floats]:
     """FedAvg with whole-batch steps and momentum within a round; floats throughout, nothing of ours.
 
     Args:
         weights: what each site counts for.
+        carry: whether momentum goes on from round to round, as the sites' mean.
 
     Returns: (4, width) and (4,).
     """
     width = sites[0][0].shape[1]
     w, b = np.zeros((CLASSES, width)), np.zeros(CLASSES)
+    carried, turn = np.zeros_like(w), np.zeros_like(b)
     for _ in range(rounds):
         after, shift = np.zeros_like(w), np.zeros_like(b)
+        gone, turned = np.zeros_like(w), np.zeros_like(b)
         for (x, y), many in zip(sites, weights, strict=True):
-            mine, bias, v, u = w.copy(), b.copy(), np.zeros_like(w), np.zeros_like(b)
+            mine, bias, v, u = w.copy(), b.copy(), carried.copy(), turn.copy()
             truth = np.eye(CLASSES)[y]
             for _ in range(steps):
                 error = (softmax(x @ mine.T + bias) - truth) / len(y)
@@ -60,7 +71,11 @@ def fedavg(
                 mine, bias = mine - rate * v, bias - rate * u
             after += mine * many / sum(weights)
             shift += bias * many / sum(weights)
+            gone += v * many / sum(weights)
+            turned += u * many / sum(weights)
         w, b = after, shift
+        if carry:
+            carried, turn = gone, turned
     return w, b
 
 

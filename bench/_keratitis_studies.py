@@ -93,8 +93,8 @@ class Private:
 PRIVATE: Final = {
     each.epsilon: each
     for each in (
-        Private(8_000_000, 0.02, 31, 4, rate=12 * BILLION, momentum=900_000_000, clip=500_000_000, ridge=0),
-        Private(3_000_000, 0.04, 16, 3, rate=16 * BILLION, momentum=900_000_000, clip=500_000_000, ridge=0),
+        Private(8_000_000, 0.02, 61, 1, rate=12 * BILLION, momentum=900_000_000, clip=700_000_000, ridge=0),
+        Private(3_000_000, 0.04, 31, 8, rate=6 * BILLION, momentum=800_000_000, clip=350_000_000, ridge=0),
     )
 }
 
