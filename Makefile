@@ -81,7 +81,7 @@ bench: $(VISION) $(COMETBFT_BINARY)
 LOCK := uv pip compile --quiet --generate-hashes --no-header --python-version 3.11 --universal
 
 lock:
-	$(LOCK) --extra dev --extra learning --extra vision --extra browser -o requirements/all.txt pyproject.toml
+	$(LOCK) --extra dev --extra learning --extra vision --extra browser --extra peers -o requirements/all.txt pyproject.toml
 	$(LOCK) -c requirements/all.txt --extra dev --extra learning -o requirements/dev.txt pyproject.toml
 	$(LOCK) -c requirements/all.txt -o requirements/base.txt pyproject.toml
 	$(LOCK) -c requirements/all.txt --extra learning -o requirements/learning.txt pyproject.toml

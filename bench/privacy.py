@@ -6,7 +6,7 @@ the loss (Yeom et al. 2018); the strongest counts. Then the same with patient-le
 one hospital's own, which stands for what the other members of an open study see, and the one that four publish.
 
 Audit: one private training run with 1,000 canaries (Steinke, Nasr and Jagielski 2023), through the learner's own
-private road: Opacus's gradients of each patient, clipped to integers, exact noise from the system's entropy.
+private road: each patient's gradient clipped in whole numbers, exact noise from the system's entropy.
 """
 
 from collections.abc import Iterator
@@ -15,9 +15,9 @@ from bench.results import Result, Unavailable
 
 
 def run(scale: float = 1.0) -> Iterator[Result]:
-    """Raises Unavailable without PyTorch and Opacus."""
+    """Raises Unavailable without PyTorch."""
     try:
         from bench import _privacy_studies as studies
     except ImportError as cause:
-        raise Unavailable("photographs need the extra `vision` (PyTorch, Opacus)") from cause
+        raise Unavailable("photographs need the extra `vision` (PyTorch)") from cause
     yield from studies.everything(scale)
