@@ -180,6 +180,30 @@ def test_a_private_round_carries_a_step_that_is_made_of_noisy_sums():
         learning.train(one, {**given, "carry": 0}, 2, mine)
 
 
+def test_a_rate_that_falls_is_whole_in_the_first_round_that_learns_and_smallest_in_the_last():
+    given = learning.constants({"learning_rate": 6 * 10**9, "fall": 3})
+
+    assert [learning.fallen(given, number) for number in (1, 2, 3, 4, 900)] == [6 * 10**9, 4 * 10**9, *[2 * 10**9] * 3]
+    assert learning.fallen(learning.constants({"fall": 0}), 900) == learning.DEFAULTS["learning_rate"]
+    assert learning.fallen(learning.constants({"learning_rate": 1, "fall": 5}), 5) == 1, "a step is never none"
+    with pytest.raises(ValueError, match="at most 100000 rounds"):
+        learning.constants({"fall": 100_001})
+
+
+@pytest.mark.parametrize("centre", [0, 1])
+def test_a_rounds_steps_are_as_long_as_its_rate_has_fallen(centre):
+    mine = some_rows(20)
+    given = {"centre": centre, "steps": 1, "calibration": 0, "learning_rate": 4 * 10**9, "momentum": 0, "ridge": 0}
+    start = learning.first(given)
+    if centre:
+        start = learning.train(start, given | {"fall": 4}, 1, mine)
+    for number, rate in ((1, 4), (3, 2), (4, 1), (5, 1)):
+        falls = learning.train(start, given | {"fall": 4}, number + centre, mine)
+        plain = learning.train(start, given | {"learning_rate": rate * 10**9}, number + centre, mine)
+        assert plain["head/weight"].any()
+        assert np.array_equal(falls["head/weight"], plain["head/weight"])
+
+
 def test_pulls_draw_weights_back_but_not_the_bias():
     network = head.head_of(form.first_weights(Form(width=8), None))
     given = {"mu": 500_000_000, "ridge": 100_000_000}

@@ -38,6 +38,7 @@ DEFAULTS: Final = {
     "noise": 0,
     "rate": _BILLION,
     "calibration": 100,
+    "fall": 0,
 }
 """Settings in numbers. Of `train` = all: a learning_rate of 10,000,000 and a batch of 16 where they are not given."""
 
@@ -45,6 +46,7 @@ KEPT: Final = 12
 """Tables of inputs in one process: rows to learn from, to fit the temperature on, to be judged by; of several sites."""
 
 _ready: dict[bytes, Tensor] = {}
+_MANY: Final = 100_000
 _WHOLE: Final = {"learning_rate": 10_000_000, "batch": 16, "steps": 20}
 
 
@@ -61,6 +63,8 @@ def constants(given: Mapping[str, Any]) -> dict[str, int]:
             "expected a rate of 1 to 10^9 billionths, a momentum below 10^9 and a calibration of at most 500 "
             f"thousandths, got {found['rate']}, {found['momentum']}, {found['calibration']}"
         )
+    if found["fall"] > _MANY:
+        raise ValueError(f"expected a fall over at most {_MANY} rounds, got {found['fall']}")
     if given.get("carry") and not found["momentum"]:
         raise ValueError("expected a momentum above 0 with carry: there is nothing to carry")
     if found["noise"] and "seed" in given:
@@ -113,6 +117,7 @@ def train(weights: Mapping[str, Floats], given: Mapping[str, Any], number: int, 
     if form.centred and not weights[CENTRE].any():  # the first round finds the centre, and learns no class yet
         x = inputs(form, rows, device).numpy()
         return new | {CENTRE: mean_privately(x, wanted) if wanted["noise"] else x.mean(axis=0)}
+    wanted["learning_rate"] = fallen(wanted, number - form.centred)
     momentum = {name: weights[name] for name in STEPS.values()} if form.carried else {}
     if wanted["noise"]:
         network = head.head_of(weights)
@@ -129,6 +134,15 @@ def train(weights: Mapping[str, Floats], given: Mapping[str, Any], number: int, 
     network, batches = _reader(weights, form, learnt, device)
     new |= head.descend(network, batches, learnt.labels, wanted, number, momentum)
     return new | head.weights_of(network)
+
+
+def fallen(given: Mapping[str, int], number: int) -> int:
+    """Billionths: the learning rate of this round, the first that learns being 1. It falls linearly over `fall` rounds,
+    to its `fall`th part: what the last steps' noise (of batches, or of privacy) does to a model is averaged out (Shamir
+    and Zhang 2013), and every site computes the same."""
+    if not given["fall"]:
+        return given["learning_rate"]
+    return max(1, given["learning_rate"] * max(1, given["fall"] + 1 - max(1, number)) // given["fall"])
 
 
 def _joined(momentum: Mapping[str, Floats]) -> Floats:
