@@ -57,7 +57,7 @@ def test_both_studies_end_with_models_that_verify_offline_and_altered_ones_that_
 
 def test_the_story_tells_of_refusals_by_number_of_the_kill_and_of_the_withdrawal(told: Told) -> None:
     said = " ".join(told.text.split())
-    for words in ("621 (StudyNotApproved)", "605 (ChargeNotSound)", "is killed (kill -9)", "models that learnt from"):
+    for words in ("621 (StudyNotApproved;", "605 (ChargeNotSound;", "is killed (kill -9)", "models that learnt from"):
         assert words in said, words
     assert "all 8 rounds again: byte for byte the same" in said
 
