@@ -18,8 +18,9 @@ from commonward.records.model import Floats
 from commonward.records.privacy import RATE_UNIT, least_noise, spent
 from commonward.records.rule_parameters import BILLION
 
-SEED: Final = 2026
-"""Of the patients that are reported. Settings were chosen on other patients (seed 11, other shares of the classes)."""
+SEED: Final = 2027
+"""Of the patients that are reported, drawn for the settings below and judged once. These were chosen on other patients
+(seed 11, other shares of the classes); earlier ones had been measured on those of seed 2026."""
 
 DELTA: Final = 5
 SHARES: Final = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
@@ -47,6 +48,8 @@ OWN_RIDGE: Final = 300_000
 @dataclass(frozen=True, slots=True)
 class Private:
     """A study with patient-level privacy: the first round sends one noisy mean and is charged as the others are.
+
+    The rate falls linearly over the rounds that learn.
 
     Attributes:
         epsilon: in millionths.
@@ -83,6 +86,7 @@ class Private:
                 "learning_rate": self.rate,
                 "momentum": self.momentum,
                 "steps": self.steps,
+                "fall": self.rounds - 1,
                 "ridge": self.ridge,
                 "clip": self.clip,
                 "noise": self.noise,
@@ -93,8 +97,8 @@ class Private:
 PRIVATE: Final = {
     each.epsilon: each
     for each in (
-        Private(8_000_000, 0.02, 61, 1, rate=12 * BILLION, momentum=900_000_000, clip=700_000_000, ridge=0),
-        Private(3_000_000, 0.04, 31, 8, rate=6 * BILLION, momentum=800_000_000, clip=350_000_000, ridge=0),
+        Private(8_000_000, 0.02, 31, 4, rate=12 * BILLION, momentum=900_000_000, clip=500_000_000, ridge=0),
+        Private(3_000_000, 0.04, 31, 4, rate=12 * BILLION, momentum=800_000_000, clip=350_000_000, ridge=0),
     )
 }
 
