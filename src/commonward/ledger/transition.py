@@ -108,6 +108,7 @@ class Machine:
         self.genesis = genesis
         self.fixed = Fixed.of(genesis)
         self.ledger_id = self.fixed.ledger
+        self.line = genesis.line  # here once: it digests all of genesis
         self._store = store
         self._cells: dict[bytes, bytes | None] = {}
         self._pasts: dict[int, PastCheckpoint | None] = {}

@@ -26,9 +26,7 @@ class LedgerReads:
 
     @property
     def line(self) -> LedgerId:
-        # As `Genesis.line`, which writes all of genesis again to digest it: this is asked at every request.
-        imported = self._machine.genesis.imported
-        return self._machine.ledger_id if imported is None else imported.line
+        return self._machine.line
 
     @property
     def indexes(self) -> Indexes:

@@ -297,9 +297,9 @@ class Attempts:
 
 
 def _largest(study: Study, papers: StudyPapers, base: Model) -> int:
-    """Bytes that a sealed update of this study may have. Raises Waits: its rule does not fit its model."""
+    """As `exchange.largest`. Raises Waits: the study's rule does not fit its model."""
     try:
-        return largest(expected_shapes(study.terms.rule, papers.protocol.rule_parameters, base))
+        return largest(study, papers, base)
     except AggregationError as cause:
         raise Waits(f"another study: {cause}") from cause
 

@@ -12,7 +12,6 @@ from typing import Final
 from commonward.ledger.ids import MemberId
 from commonward.ledger.rounds import Mode, Rule
 from commonward.ledger.rounds.study import Round, Study
-from commonward.records.aggregation import expected_shapes
 from commonward.records.contributions import Recorded, left_out
 from commonward.records.model import Model
 from commonward.workflows.study_papers import StudyPapers
@@ -81,7 +80,7 @@ class Contributing:
         if manifest is None:
             raise Waits("contributions: the rows to judge models by are not here any more")
         first = await self._models.first(study, papers)
-        most = largest(expected_shapes(terms.rule, papers.protocol.rule_parameters, first))
+        most = largest(study, papers, first)
         numbers = [study.round] if terms.rule is Rule.NEWTON else list(range(1, study.round + 1))
         for number in numbers:
             await self._exchange.collect(name, Mode.OPEN, self._final(study, number), most)

@@ -15,11 +15,13 @@ from commonward.ledger.encoding import Digest, decode, encode
 from commonward.ledger.ids import MemberId, StudyId
 from commonward.ledger.rounds import Manifest as ManifestPayload
 from commonward.ledger.rounds import Mode, SubmitUpdate, manifest_digest
-from commonward.ledger.rounds.study import Round, Submitted
+from commonward.ledger.rounds.study import Round, Study, Submitted
+from commonward.records.aggregation import expected_shapes
 from commonward.records.envelope import EnvelopeError, open_bytes, pad, seal_bytes, seal_to, size_class, unpad
 from commonward.records.manifest import ROWS_LABEL
-from commonward.records.model import Shapes
+from commonward.records.model import Model
 from commonward.records.openings import Opening, OpeningError, commit
+from commonward.workflows.study_papers import StudyPapers
 from commonward.workflows.training.papers import (
     ROWS_COMMITMENT,
     UPDATE,
@@ -50,9 +52,10 @@ class Opened:
     new: bool = False
 
 
-def largest(shapes: Shapes) -> int:
-    """Bytes that a sealed update of these tensors may have at most. What is longer is none, and is not fetched: of 64
-    sites of a round each could else send a gigabyte at once."""
+def largest(study: Study, papers: StudyPapers, base: Model) -> int:
+    """Bytes that a sealed update to this model may have at most. What is longer is none, and is not fetched: of 64
+    sites of a round each could else send a gigabyte at once. Raises AggregationError when the rule does not fit."""
+    shapes = expected_shapes(study.terms.rule, papers.protocol.rule_parameters, base)
     plain = sum(8 * prod(shape) + _HEAD for shape in shapes.values()) + _HEAD
     return size_class(plain) + _HEAD
 

@@ -20,12 +20,12 @@ from commonward.ledger.rounds import manifest_digest
 from commonward.ledger.rounds.means import fresh
 from commonward.ledger.rounds.refusals import AboveCounter, HeldOutChanged, ManifestTooOld
 from commonward.records.images.duplicates import Pair
-from commonward.records.manifest import Manifest, ManifestError, Row
+from commonward.records.manifest import Manifest, ManifestError
 from commonward.workflows.study_papers import StudyPapers
 from commonward.workflows.submitting import LedgerRefused
 from commonward.workflows.training.cohorts import CohortFailed, Cohorts, Rows
 from commonward.workflows.training.distinct import Distinct
-from commonward.workflows.training.papers import ManifestPaper, RowsPaper, TouchedPaper
+from commonward.workflows.training.papers import ManifestPaper, RowsPaper, TouchedPaper, unpacked_rows
 from commonward.workflows.training.site import Site, Waits
 from commonward.workflows.training.withdrawn import is_open
 
@@ -34,7 +34,6 @@ __all__ = ["Manifests", "manifest_of"]
 _AGAIN: Final = frozenset({ManifestTooOld.code, AboveCounter.code, HeldOutChanged.code})
 """The consents changed while it was on its way: a new one may stand."""
 
-_ROW: Final = 48
 _NAMED: Final = 5
 _LOOK_AGAIN_MS: Final = 20_000
 """A cohort with copies is gathered again so often, or when a consent came or went or a person looked at a pair: reading
@@ -43,11 +42,7 @@ pictures takes seconds."""
 
 def manifest_of(paper: ManifestPaper, row_cap: int) -> Manifest:
     """The rows and proofs behind it, built again."""
-    return Manifest(_rows(paper.train), _rows(paper.test), row_cap, paper.seed, paper.test_seed)
-
-
-def _rows(packed: bytes) -> list[Row]:
-    return [Row(packed[at : at + 32], packed[at + 32 : at + _ROW]) for at in range(0, len(packed), _ROW)]
+    return Manifest(*paper.rows, row_cap, paper.seed, paper.test_seed)
 
 
 class Manifests:
@@ -100,7 +95,7 @@ class Manifests:
         return paper
 
     def _all_open(self, paper: ManifestPaper) -> bool:
-        consents = {row.consent for row in (*_rows(paper.train), *_rows(paper.test))}
+        consents = {row.consent for part in paper.rows for row in part}
         return all(is_open(self._site, ConsentId(each)) for each in consents)
 
     async def _plan(self, study: StudyId, papers: StudyPapers, row_cap: int) -> ManifestPaper:
@@ -132,7 +127,7 @@ class Manifests:
         seed = self._site.entropy(32)
         test_seed = seed if before is None else before.test_seed
         try:
-            made = Manifest(_rows(packed[False]), _rows(packed[True]), row_cap, seed, test_seed)
+            made = Manifest(unpacked_rows(packed[False]), unpacked_rows(packed[True]), row_cap, seed, test_seed)
         except ManifestError as cause:
             raise Waits(f"its cohort makes no manifest: {cause}") from cause
         patients, count = made.bands
@@ -167,7 +162,7 @@ class Manifests:
         """Consents of the patients by whom the model is judged. Not by chance alone: the same again after a kill."""
         consents = set(rows.consents)
         if before is not None:
-            return frozenset(row.consent for row in _rows(before.test)) & consents
+            return frozenset(row.consent for row in before.rows[1]) & consents
         drawn = sorted(consents, key=lambda each: self._site.member.sealing.secret("study split", study, each))
         return frozenset(drawn[: len(drawn) * share // 1000])
 

@@ -12,6 +12,7 @@ from commonward.ledger.encoding import Digest, Encodable, decode, digest, encode
 from commonward.ledger.ids import MemberId, StudyId
 from commonward.ledger.rounds import Countersign, Manifest, SubmitUpdate
 from commonward.records.evidence import label_of
+from commonward.records.manifest import CONSENT_BYTES, RECORD_BYTES, Row
 from commonward.records.model import Model, ModelError, Tensor
 from commonward.workflows.wire import Message
 
@@ -34,10 +35,12 @@ __all__ = [
     "SecretPaper",
     "TouchedPaper",
     "model_bytes",
+    "packed_rows",
     "place_of",
     "read_model_bytes",
     "read_tensors",
     "tensors_bytes",
+    "unpacked_rows",
 ]
 
 UPDATE: Final = "study/update"
@@ -62,6 +65,18 @@ PART_BYTES: Final = 8 << 20
 # ------------------------------------------------------------------------------------------------------------- at rest
 
 
+def packed_rows(rows: Iterable[Row]) -> bytes:
+    """48 bytes each."""
+    return b"".join(each.record + each.consent for each in rows)
+
+
+def unpacked_rows(packed: bytes) -> list[Row]:
+    """Rows as `packed_rows` packs them."""
+    size = RECORD_BYTES + CONSENT_BYTES
+    places = range(0, len(packed), size)
+    return [Row(packed[at : at + RECORD_BYTES], packed[at + RECORD_BYTES : at + size]) for at in places]
+
+
 @dataclass(frozen=True, slots=True)
 class ManifestPaper(Message):
     """The rows behind a manifest, and what its commitments hide. `train`, `test`: fingerprint and consent, 48 bytes
@@ -79,6 +94,11 @@ class ManifestPaper(Message):
     @property
     def manifest(self) -> Manifest:
         return Manifest.parse(self.payload)
+
+    @property
+    def rows(self) -> tuple[list[Row], list[Row]]:
+        """To learn from, and to judge by."""
+        return unpacked_rows(self.train), unpacked_rows(self.test)
 
 
 @dataclass(frozen=True, slots=True)

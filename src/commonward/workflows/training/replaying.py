@@ -51,7 +51,7 @@ async def replay(
             ended = Round.parse(paper.final)
             base = first if number == 1 else _model(site, study.terms.study, number - 1)
             if not study.status.over or study.status is Status.CLOSED:
-                most = largest(expected_shapes(study.terms.rule, papers.protocol.rule_parameters, first))
+                most = largest(study, papers, first)
                 await _fetch(study, ended, exchange, masks, most)
             held = _held(site, study, ended)  # the vault is read here, and not from the thread that computes
             made = await asyncio.to_thread(_again, study, papers, ended, base, held)

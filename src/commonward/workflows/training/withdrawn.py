@@ -10,14 +10,12 @@ from dataclasses import dataclass, field, replace
 
 from commonward.ledger.consent import SiteCount
 from commonward.ledger.ids import ConsentId, StudyId
+from commonward.records.manifest import Row
 from commonward.records.table import Table
-from commonward.workflows.training.papers import ManifestPaper, RowsPaper
+from commonward.workflows.training.papers import ManifestPaper, RowsPaper, packed_rows, unpacked_rows
 from commonward.workflows.training.site import Site
 
 __all__ = ["Withdrawn", "is_open"]
-
-_ROW = 48
-_CONSENT = slice(32, 48)
 
 
 @dataclass
@@ -37,9 +35,10 @@ class Withdrawn:
             return False
         paper, went = self.site.store.manifest(study), False
         if paper is not None:
-            train, test = self._kept(paper.train), self._kept(paper.test)
-            if len(train) * _ROW < len(paper.train) or len(test) * _ROW < len(paper.test):
-                went = self._taken_out(study, paper, train, test)
+            rows = paper.rows
+            kept = [self._kept(part) for part in rows]
+            if list(map(len, kept)) != list(map(len, rows)):
+                went = self._taken_out(study, paper, *kept)
         self.looked[study] = count
         return went
 
@@ -48,17 +47,16 @@ class Withdrawn:
         tables = self.site.store.tables(study)
         if tables is None or tables.manifest != paper.digest:
             return False
-        rest = replace(paper, train=_rows(paper.train, train), test=_rows(paper.test, test), landed=True)
+        rest = replace(paper, train=_only(paper.train, train), test=_only(paper.test, test), landed=True)
         left = RowsPaper(paper.digest, _taken(tables.train, train), _taken(tables.test, test))
         with self.site.member.ports.vault.transaction():
             self.site.store.put_manifest(study, rest, left)
         self.site.reach("study.rows.let_go")
         return True
 
-    def _kept(self, packed: bytes) -> list[int]:
+    def _kept(self, rows: list[Row]) -> list[int]:
         """Places of the rows whose consent is open."""
-        found = [packed[at : at + _ROW][_CONSENT] for at in range(0, len(packed), _ROW)]
-        return [at for at, consent in enumerate(found) if is_open(self.site, ConsentId(consent))]
+        return [at for at, row in enumerate(rows) if is_open(self.site, ConsentId(row.consent))]
 
 
 def is_open(site: Site, consent: ConsentId) -> bool:
@@ -68,8 +66,9 @@ def is_open(site: Site, consent: ConsentId) -> bool:
     return record is not None and record.live(site.member.ledger_now()) and (handle is None or not handle.holds)
 
 
-def _rows(packed: bytes, kept: list[int]) -> bytes:
-    return b"".join(packed[at * _ROW : (at + 1) * _ROW] for at in kept)
+def _only(packed: bytes, kept: list[int]) -> bytes:
+    rows = unpacked_rows(packed)
+    return packed_rows(rows[at] for at in kept)
 
 
 def _taken(table: bytes, kept: list[int]) -> bytes:
